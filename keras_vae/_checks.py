@@ -1,0 +1,192 @@
+"""Validation. Every message says what was received, what was expected and what to do."""
+
+import difflib
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+#: Opens a message raised inside a graph, so that it can be found again and shown alone.
+MARK = "keras_vae:"
+
+
+def near(received: object, known: Iterable[str]) -> str:
+    """Returns " Did you mean 'x'?" or "" for a word that is none of `known`."""
+    close = difflib.get_close_matches(str(received), list(known), n=1)
+    return f" Did you mean {close[0]!r}?" if close else ""
+
+
+def one_of(name: str, received: object, known: Sequence[str]) -> Any:
+    """Returns `received`, one of `known`.
+
+    Raises:
+        ValueError: if it is not.
+    """
+    if received in known:
+        return received
+    raise ValueError(
+        f"{name} is {received!r}; expected one of {', '.join(map(repr, known))}."
+        + near(received, known)
+    )
+
+
+def integer(name: str, received: object, minimum: int = 1) -> int:
+    """Returns `received` as an int of at least `minimum`.
+
+    Raises:
+        TypeError: if it is not a whole number.
+        ValueError: if it is too small.
+    """
+    if isinstance(received, bool) or not isinstance(received, (int, np.integer)):
+        raise TypeError(
+            f"{name} is {received!r} ({type(received).__name__}); expected a whole number of at "
+            f"least {minimum}."
+        )
+    if received < minimum:
+        raise ValueError(f"{name} is {received}; expected a whole number of at least {minimum}.")
+    return int(received)
+
+
+def number(
+    name: str, received: object, minimum: float = -math.inf, *, above: bool = False
+) -> float:
+    """Returns `received` as a finite float of at least (`above`: more than) `minimum`.
+
+    Raises:
+        TypeError: if it is not a number.
+        ValueError: if it is not finite or too small.
+    """
+    bound = f"a finite number {'above' if above else 'of at least'} {minimum:g}"
+    if minimum == -math.inf:
+        bound = "a finite number"
+    if isinstance(received, bool) or not isinstance(received, (int, float, np.number)):
+        raise TypeError(f"{name} is {received!r} ({type(received).__name__}); expected {bound}.")
+    value = float(received)
+    if not math.isfinite(value) or value < minimum or (above and value == minimum):
+        raise ValueError(f"{name} is {received!r}; expected {bound}.")
+    return value
+
+
+def shape(name: str, received: object) -> tuple[int, ...]:
+    """Returns `received` as a non-empty tuple of positive ints.
+
+    Raises:
+        TypeError, ValueError: if it is anything else.
+    """
+    if isinstance(received, (int, np.integer)) and not isinstance(received, bool):
+        received = (received,)
+    if not isinstance(received, (tuple, list, tf.TensorShape)) or len(received) == 0:
+        raise TypeError(
+            f"{name} is {received!r}; expected a tuple of positive whole numbers without the batch "
+            "axis, such as (28, 28, 1) for images or (10,) for vectors."
+        )
+    return tuple(integer(f"{name}[{axis}]", size) for axis, size in enumerate(received))
+
+
+def seed_pair(seed: object) -> np.ndarray:
+    """Returns an int32[2] seed from one whole number or a pair of them.
+
+    Raises:
+        TypeError: if `seed` is neither.
+    """
+    values = np.atleast_1d(np.asarray(seed))
+    if values.shape not in ((1,), (2,)) or values.dtype.kind not in "iu":
+        raise TypeError(f"seed is {seed!r}; expected a whole number or a pair of whole numbers.")
+    wrapped = values.astype(np.int64).astype(np.uint64) & np.uint64(0xFFFFFFFF)
+    pair = wrapped if len(wrapped) == 2 else np.array([0, wrapped[0]], np.uint64)
+    return pair.astype(np.uint32).view(np.int32)
+
+
+def shape_message(received: tuple[Any, ...], event_shape: tuple[int, ...]) -> str:
+    """Returns the sentence for an array whose shape is not (batch, *event_shape)."""
+    batch = ("batch", *event_shape)
+    remedy = "Reshape the data, or build the model for this shape."
+    if received[1:] + (1,) == event_shape:
+        remedy = "Add the channel axis: x[..., None]."
+    elif received == event_shape:
+        remedy = "Add the batch axis: x[None]."
+    return f"x has shape {received}; expected ({', '.join(map(str, batch))}). {remedy}"
+
+
+class Support(NamedTuple):
+    """Where a likelihood puts its mass, and where data may lie.
+
+    Attributes:
+        words: How a message names the set.
+        contains: Elementwise test of a float tensor.
+        remedy: What to do with values outside.
+    """
+
+    words: str
+    contains: Callable[[Any], Any]
+    remedy: str
+
+
+#: The supports that likelihoods and data declare, by name.
+SUPPORTS: dict[str, Support] = {
+    "real": Support(
+        "finite numbers",
+        lambda x: abs(x) < math.inf,
+        "Drop or replace the rows with NaN or infinite entries.",
+    ),
+    "unit_interval": Support(
+        "numbers between 0 and 1",
+        lambda x: (x >= 0.0) & (x <= 1.0),
+        "Divide grey levels 0..255 by 255, or choose a likelihood for real values such as "
+        "'normal'.",
+    ),
+}
+
+
+def assert_support(x: tf.Tensor, support: str, likelihood: str) -> tf.Tensor:
+    """Returns x (B, E); running it fails when a value lies outside the support.
+
+    The failure is an `InvalidArgumentError` whose message opens with `MARK`; `user_message` finds
+    the sentence in it. Compiled by XLA the check is dropped.
+    """
+    inside = SUPPORTS[support].contains(x)
+
+    def fail() -> tf.Operation:
+        outside = tf.where(tf.logical_not(inside))
+        sentence = tf.strings.format(
+            MARK
+            + " x holds {} value(s) outside the support of the likelihood "
+            + likelihood
+            + ", the first is {} at index {} of the batch; expected "
+            + SUPPORTS[support].words
+            + ". "
+            + SUPPORTS[support].remedy
+            + MARK,
+            (tf.shape(outside)[0], tf.gather_nd(x, outside[0]), outside[0]),
+        )
+        return tf.debugging.Assert(False, [sentence], summarize=1)
+
+    all_inside = tf.reduce_all(inside)
+    if tf.executing_eagerly():
+        check = [] if all_inside else [fail()]
+    else:
+        check = [tf.cond(all_inside, tf.no_op, lambda: tf.group(fail()))]
+    with tf.control_dependencies([op for op in check if op is not None]):
+        return tf.identity(x)
+
+
+def array_support(x: np.ndarray, support: str, likelihood: str) -> None:
+    """Raises a ValueError when a value of the array x lies outside the support."""
+    inside = np.asarray(SUPPORTS[support].contains(x))
+    if inside.all():
+        return
+    outside = np.argwhere(~inside)
+    first = tuple(int(i) for i in outside[0])
+    raise ValueError(
+        f"x holds {len(outside)} value(s) outside the support of the likelihood {likelihood}, the "
+        f"first is {x[first]:g} at index {first}; expected {SUPPORTS[support].words}. "
+        + SUPPORTS[support].remedy
+    )
+
+
+def user_message(error: BaseException) -> str | None:
+    """Returns the sentence a check put into a TensorFlow error, or None."""
+    parts = str(error).split(MARK)
+    return parts[1].strip().replace("\\'", "'") if len(parts) >= 3 else None

@@ -1,0 +1,177 @@
+"""Names for strategies: `register` one, `get` one, and the config they share.
+
+A strategy is found by name (`"normal"`), by name with options (`"normal:variance=shared"` or
+`"normal(variance=shared)"`), by its Keras config, or is passed as an instance. Everything is
+registered with Keras under one package name, so that files load with nothing but an import.
+"""
+
+import ast
+import inspect
+import re
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import keras
+
+from keras_vae import _checks
+
+PACKAGE = "keras_vae"
+_FAMILIES: dict[str, dict[str, type]] = {}
+_OPENING, _CLOSING = "([{", ")]}"
+C = TypeVar("C", bound=type)
+
+
+def register(family: str, name: str) -> Callable[[C], C]:
+    """Returns a class decorator that makes a strategy known as `name` within its family.
+
+    Args:
+        family: "likelihood", "posterior", "prior", "latent", "objective", "schedule" or "network".
+        name: The short name, in lower_snake_case.
+
+    Raises:
+        ValueError: if another class has the name already.
+    """
+
+    def decorate(cls: C) -> C:
+        members = _FAMILIES.setdefault(family, {})
+        other = members.get(name)
+        if other is not None and _identity(other) != _identity(cls):
+            raise ValueError(
+                f"{family} {name!r} is {_identity(other)} already; expected a new name for "
+                f"{_identity(cls)}."
+            )
+        members[name] = cls
+        setattr(cls, "short_name", name)  # noqa: B010  (the type is any class)
+        return keras.saving.register_keras_serializable(PACKAGE, f"{family}.{cls.__name__}")(cls)
+
+    return decorate
+
+
+def _identity(cls: type) -> str:
+    return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def names(family: str) -> list[str]:
+    """Returns the names registered in a family, sorted."""
+    return sorted(_FAMILIES.get(family, {}))
+
+
+def members(family: str) -> dict[str, type]:
+    """Returns the classes registered in a family, by name."""
+    return dict(_FAMILIES.get(family, {}))
+
+
+def get(family: str, identifier: Any) -> Any:
+    """Returns the strategy that `identifier` stands for.
+
+    Args:
+        family: As in `register`.
+        identifier: An instance; a name; a name with options, `name:key=value,...` or
+            `name(key=value,...)`; a class of the family; or a config as Keras serialises it.
+
+    Raises:
+        ValueError: for an unknown name or option, naming the known ones.
+        TypeError: for an object of another kind.
+    """
+    classes = _FAMILIES.get(family, {})
+    if isinstance(identifier, tuple(classes.values())):
+        return identifier
+    if isinstance(identifier, type) and issubclass(identifier, tuple(classes.values())):
+        return identifier()
+    if isinstance(identifier, dict) and "class_name" in identifier:
+        return get(family, keras.saving.deserialize_keras_object(identifier))
+    if not isinstance(identifier, str):
+        raise TypeError(
+            f"{family} is {identifier!r} ({type(identifier).__name__}); expected a name "
+            f"({', '.join(names(family))}), a config or an instance of one of these."
+        )
+    name, options = parse(identifier)
+    if name not in classes:
+        raise ValueError(
+            f"Unknown {family} {name!r}; expected one of {', '.join(names(family))}."
+            + _checks.near(name, classes)
+        )
+    return _construct(family, name, classes[name], options)
+
+
+def _construct(family: str, name: str, cls: type, options: dict[str, Any]) -> Any:
+    known = inspect.signature(cls).parameters
+    for key in options:
+        if key not in known:
+            raise ValueError(
+                f"{family} {name!r} has no option {key!r}; expected "
+                + (f"one of {', '.join(known)}." if known else "none.")
+                + _checks.near(key, known)
+            )
+    missing = [key for key, p in known.items() if p.default is p.empty and key not in options]
+    if missing:
+        raise ValueError(
+            f"{family} {name!r} lacks {', '.join(missing)}; expected "
+            f"{name}:{','.join(key + '=...' for key in missing)}."
+        )
+    return cls(**options)
+
+
+def parse(text: str) -> tuple[str, dict[str, Any]]:
+    """Splits `name:key=value,...` or `name(key=value,...)` into the name and its options.
+
+    Values are Python literals, or words taken as strings; commas inside brackets do not split.
+
+    Raises:
+        ValueError: for an option without `=`.
+    """
+    matched = re.fullmatch(r"\s*(\w+)\s*(?:\((.*)\)|:(.*))?\s*", text, re.DOTALL)
+    if matched is None:
+        raise ValueError(f"Received {text!r}; expected name or name:key=value,key=value.")
+    name, inner, after = matched.groups()
+    options = {}
+    for part in _split(inner or after or ""):
+        key, equals, value = part.partition("=")
+        if not equals or not key.strip():
+            raise ValueError(
+                f"Option {part.strip()!r} of {text!r} has no value; expected key=value."
+            )
+        options[key.strip()] = _literal(value.strip())
+    return name, options
+
+
+def _split(text: str) -> list[str]:
+    parts, depth = [""], 0
+    for character in text:
+        depth += (character in _OPENING) - (character in _CLOSING)
+        if character == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return [part for part in parts if part.strip()]
+
+
+def _literal(text: str) -> Any:
+    lowered = {"true": True, "false": False, "none": None}
+    if text.lower() in lowered:
+        return lowered[text.lower()]
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+class Configurable:
+    """Gives a class the config of its constructor's arguments, which it keeps as attributes."""
+
+    short_name: str
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments, serialised."""
+        arguments = inspect.signature(type(self).__init__).parameters
+        return {
+            key: keras.saving.serialize_keras_object(getattr(self, key))
+            for key, parameter in arguments.items()
+            if key != "self" and parameter.kind is not parameter.VAR_KEYWORD
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Any:
+        """Returns an instance from what `get_config` gave."""
+        options = {k: keras.saving.deserialize_keras_object(v) for k, v in config.items()}
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in options.items()})

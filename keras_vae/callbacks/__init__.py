@@ -1,0 +1,6 @@
+"""What watches a training."""
+
+from keras_vae.callbacks.progress import Progress
+from keras_vae.callbacks.tensorboard import TensorBoard
+
+__all__ = ["Progress", "TensorBoard"]

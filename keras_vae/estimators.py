@@ -1,0 +1,87 @@
+"""Pure tensor functions for bounds on log p(x) and their errors. Everything is in nats."""
+
+import math
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from keras_vae._types import Tensor
+
+
+def log_mean_exp(log_values: Tensor, axis: int = 0) -> Tensor:
+    """Returns log of the mean of exp(log_values) along `axis`, without overflow."""
+    count = tf.cast(tf.shape(log_values)[axis], log_values.dtype)
+    return tf.reduce_logsumexp(log_values, axis=axis) - tf.math.log(count)
+
+
+def importance_weighted_bound(log_px: Tensor, log_pz: Tensor, log_qz: Tensor) -> Tensor:
+    """Returns the importance-weighted lower bound on log p(x), (B,), from S draws of q(z|x).
+
+    With one draw it is the sampled ELBO; its mean does not fall as S grows, towards log p(x).
+
+    Args:
+        log_px: log p(x|z), (S, B).
+        log_pz: log p(z), (S, B).
+        log_qz: log q(z|x), (S, B).
+
+    Reference: Burda, Grosse and Salakhutdinov, Importance Weighted Autoencoders, 2016, eq. 8.
+    """
+    return log_mean_exp(log_px + log_pz - log_qz, axis=0)
+
+
+class WeightMoments(NamedTuple):
+    """Running sums over importance weights, kept as logarithms; see `no_weights`.
+
+    Attributes:
+        log_sum: log of the sum of the weights, (B,).
+        log_sum_squares: log of the sum of their squares, (B,).
+    """
+
+    log_sum: Tensor
+    log_sum_squares: Tensor
+
+
+def no_weights(batch: Tensor) -> WeightMoments:
+    """Returns the moments of no weights at all, for `batch` examples."""
+    empty = tf.fill([batch], -math.inf)
+    return WeightMoments(empty, empty)
+
+
+def add_weights(moments: WeightMoments, log_weights: Tensor) -> WeightMoments:
+    """Returns the moments with the weights exp(log_weights), (S, B), added.
+
+    A weight of log -inf adds nothing, so a chunk may be padded with them.
+    """
+    stacked = tf.concat([moments.log_sum[None], log_weights], 0)
+    squares = tf.concat([moments.log_sum_squares[None], 2.0 * log_weights], 0)
+    return WeightMoments(tf.reduce_logsumexp(stacked, 0), tf.reduce_logsumexp(squares, 0))
+
+
+class LogLikelihood(NamedTuple):
+    """An importance-sampling estimate of log p(x), per example.
+
+    Attributes:
+        log_likelihood: log of the mean weight, (B,), in nats.
+        monte_carlo_error: Its standard error from the finite number of samples, (B,), by the delta
+            method: sd(w) / (mean(w) sqrt(S)).
+        effective_sample_size: (sum w)^2 / sum w^2, (B,), between 1 and S.
+    """
+
+    log_likelihood: Tensor
+    monte_carlo_error: Tensor
+    effective_sample_size: Tensor
+
+
+def log_likelihood(moments: WeightMoments, num_samples: Tensor) -> LogLikelihood:
+    """Returns the estimate that `num_samples` weights with these moments make.
+
+    Reference: Kong, A Note on Importance Sampling Using Standardized Weights, 1992 (effective
+    sample size).
+    """
+    samples = tf.cast(num_samples, tf.float32)
+    effective = tf.exp(2.0 * moments.log_sum - moments.log_sum_squares)
+    # Var(w) / mean(w)^2 = S / effective - 1 (biased), S / (S - 1) times that (unbiased); rounding
+    # may push the ratio a little below 1.
+    relative_variance = tf.maximum(samples / effective - 1.0, 0.0)
+    error = tf.sqrt(tf.math.divide_no_nan(relative_variance, samples - 1.0))
+    return LogLikelihood(moments.log_sum - tf.math.log(samples), error, effective)

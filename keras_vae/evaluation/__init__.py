@@ -1,0 +1,5 @@
+"""Figures of merit on held-out data."""
+
+from keras_vae.evaluation.report import evaluate
+
+__all__ = ["evaluate"]

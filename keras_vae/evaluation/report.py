@@ -1,0 +1,110 @@
+"""One flat report of how well a model describes a data set."""
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from keras_vae import _checks
+from keras_vae.model import VAE
+
+#: A latent dimension is active when the variance of its posterior mean over the data is above this
+#: (Burda, Grosse and Salakhutdinov, Importance Weighted Autoencoders, 2016, section 5).
+ACTIVE_VARIANCE = 0.01
+
+
+def evaluate(
+    vae: VAE,
+    data: Any,
+    num_samples: int = 500,
+    seed: Any = 0,
+    progress: Callable[[int], None] | None = None,
+) -> dict[str, float | int | None]:
+    """Returns figures of merit over a data set, in nats per example unless the name says otherwise.
+
+    Args:
+        vae: The model.
+        data: Batches of x (B, E), or one array (n, E).
+        num_samples: Importance samples per example.
+        seed: Of all draws; they do not depend on how the data is batched.
+        progress: Called with the number of examples after each batch.
+
+    Returns: `elbo`; `nll`, the negative log-likelihood by importance sampling;
+    `nll_standard_error`, its standard deviation over examples / sqrt(n);
+    `nll_monte_carlo_error`, what the finite number of samples adds; `reconstruction_loss`;
+    `kl_loss`; `bits_per_dim`, None for densities and for values that are no whole numbers;
+    `active_units`; `num_samples`; `num_examples`. What needs a density of q(z|x) is None where the
+    posterior has none.
+
+    Raises:
+        ValueError: if the data is empty, of another shape or outside the support.
+    """
+    num_samples = _checks.integer("num_samples", num_samples)
+    parts: list[dict[str, np.ndarray]] = []
+    for x in _batches(data):
+        parts.append(_score(vae, x, num_samples, seed))
+        if progress is not None:
+            progress(len(x))
+    if not parts:
+        raise ValueError("The data holds no example; expected at least one batch.")
+    scores = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    return _summary(vae, scores, num_samples)
+
+
+def _batches(data: Any) -> Iterable[np.ndarray]:
+    if isinstance(data, tf.data.Dataset):
+        for element in data:
+            yield np.asarray(element[0] if isinstance(element, tuple) else element)
+    else:
+        array = np.asarray(data)
+        for start in range(0, len(array), 100):
+            yield array[start : start + 100]
+
+
+def _score(vae: VAE, x: np.ndarray, num_samples: int, seed: Any) -> dict[str, np.ndarray]:
+    """Returns per-example figures of one batch, each (B,) or (B, D)."""
+    scores = {"mean": vae.encode(x).mean, "whole": np.asarray(x == np.round(x)).reshape(len(x), -1)}
+    scores["whole"] = scores["whole"].all(axis=1)
+    if "density" in vae.latent.offers:
+        estimate = vae.importance_sample(x, num_samples, seed)
+        terms = vae.elbo_terms(x, seed=seed)
+        scores["log_likelihood"] = estimate.log_likelihood
+        scores["monte_carlo_error"] = estimate.monte_carlo_error
+        scores["kl_loss"] = terms.kl_loss
+        scores["reconstruction_loss"] = terms.reconstruction_loss
+    else:
+        log_px = vae.observation(scores["mean"]).log_prob(tf.cast(x, tf.float32))
+        scores["reconstruction_loss"] = -log_px.numpy()
+    return scores
+
+
+def _summary(
+    vae: VAE, scores: dict[str, np.ndarray], num_samples: int
+) -> dict[str, float | int | None]:
+    count = len(scores["mean"])
+    exact = {name: values.astype(np.float64) for name, values in scores.items()}
+    summary: dict[str, float | int | None] = dict.fromkeys(
+        ("elbo", "nll", "nll_standard_error", "nll_monte_carlo_error")
+    )
+    reconstruction = float(exact["reconstruction_loss"].mean())
+    summary["reconstruction_loss"] = reconstruction
+    summary["kl_loss"] = summary["bits_per_dim"] = None
+    if "log_likelihood" in exact:
+        nll = -exact["log_likelihood"]
+        kl = float(exact["kl_loss"].mean())
+        summary["kl_loss"] = kl
+        summary["elbo"] = -(reconstruction + kl)
+        summary["nll"] = float(nll.mean())
+        if count > 1:
+            summary["nll_standard_error"] = float(nll.std(ddof=1) / math.sqrt(count))
+        if num_samples > 1:
+            squares = np.square(exact["monte_carlo_error"]).sum()
+            summary["nll_monte_carlo_error"] = float(math.sqrt(squares) / count)
+        if vae.likelihood.discrete and exact["whole"].all():
+            summary["bits_per_dim"] = float(nll.mean() / (vae.likelihood.event_size * math.log(2)))
+    summary["active_units"] = int((exact["mean"].var(axis=0) > ACTIVE_VARIANCE).sum())
+    summary["num_samples"] = num_samples
+    summary["num_examples"] = count
+    return summary

@@ -1,0 +1,181 @@
+"""What users ask of a trained model: arrays in, NumPy arrays out, in batches of any size."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from keras_vae import _checks
+from keras_vae._types import Tensor
+from keras_vae.estimators import LogLikelihood
+from keras_vae.graph import ELBOTerms, Encoding, Graph, Sample
+from keras_vae.latents import LatentModel
+from keras_vae.likelihoods import Likelihood
+
+
+class Inference:
+    """The methods of `VAE` that neither train nor save.
+
+    Each compiles one function of `Graph` on first use. Several outputs come as a named tuple with
+    the names of the exported signatures.
+    """
+
+    event_shape: tuple[int, ...]
+    graph: Graph
+    latent: LatentModel
+    likelihood: Likelihood
+
+    def encode(self, x: Any, batch_size: int = 256) -> Encoding:
+        """Returns the mean and standard deviation of q(z|x), each (n, D), for x (n, E)."""
+        return self._in_batches("encode", self.graph.encode, x, batch_size)
+
+    def decode(self, z: Any, batch_size: int = 256) -> np.ndarray:
+        """Returns the mean of p(x|z), (n, E), for latents z (n, D)."""
+        z = _rows("z", z, (self.latent.output_dim,))
+        return self._in_batches("decode", self.graph.decode, z, batch_size, z.shape[1:])
+
+    def reconstruct(self, x: Any, batch_size: int = 256) -> np.ndarray:
+        """Returns the mean of p(x|z) at the mean of q(z|x), (n, E), for x (n, E)."""
+        return self._in_batches("reconstruct", self.graph.reconstruct, x, batch_size)
+
+    def sample(self, n: int, seed: Any = None) -> Sample:
+        """Returns n new events: draws `x` and means `mean` of p(x|z), (n, E), and `z` (n, D).
+
+        Args:
+            n: How many.
+            seed: Whole number or pair of them; the same seed gives the same events, here and from
+                the exported model. None takes one from NumPy's global generator.
+        """
+        n = _checks.integer("n", n)
+        if seed is None:
+            seed = np.random.randint(0, 2**31, 2)
+        specs = [tf.TensorSpec([], tf.int32), tf.TensorSpec([2], tf.int32)]
+        function = self._compiled("sample", self.graph.sample, specs)
+        return _to_numpy(function(tf.constant(n), tf.constant(_checks.seed_pair(seed))))
+
+    def interpolate(self, a: Any, b: Any, steps: int = 8) -> np.ndarray:
+        """Returns the decoded straight lines between the codes of a and b, (n, steps, E).
+
+        Args:
+            a: Events where the lines start, (n, E).
+            b: Events where they end, (n, E).
+            steps: Points on each line, both ends included; at least 2.
+        """
+        steps = _checks.integer("steps", steps, 2)
+        start, end = self.encode(a).mean, self.encode(b).mean
+        if start.shape != end.shape:
+            raise ValueError(
+                f"a holds {len(start)} events and b {len(end)}; expected the same number."
+            )
+        fractions = np.linspace(0.0, 1.0, steps, dtype=np.float32)[None, :, None]
+        line = (1.0 - fractions) * start[:, None] + fractions * end[:, None]
+        decoded = self.decode(line.reshape(-1, start.shape[1]))
+        return decoded.reshape(len(start), steps, *self.event_shape)
+
+    def posterior(self, x: Any) -> Any:
+        """Returns q(z|x) for x (B, E) as a distribution of TensorFlow Probability; differentiable."""
+        return self.graph.posterior(tf.convert_to_tensor(x, tf.float32)).distribution()
+
+    def observation(self, z: Any) -> Any:
+        """Returns p(x|z) for z (..., D) as a differentiable TensorFlow Probability distribution."""
+        params = self.graph.parameters(tf.convert_to_tensor(z, tf.float32))
+        return self.likelihood.distribution(params, self.graph.given())
+
+    def elbo(
+        self, x: Any, num_samples: int = 1, seed: Any = 0, batch_size: int = 256
+    ) -> np.ndarray:
+        """Returns the evidence lower bound at beta = 1 of each example, (n,), in nats.
+
+        Args:
+            x: Events (n, E).
+            num_samples: Draws of z per example that the reconstruction term is averaged over.
+            seed: Of the draws, which depend on each example's own bits and not on the batch.
+            batch_size: Examples at a time; without effect on the values.
+
+        Raises:
+            ValueError: if the posterior has no density, or x is outside the support.
+        """
+        return self._scored("elbo", self.graph.elbo, x, num_samples, seed, batch_size)
+
+    def elbo_terms(
+        self, x: Any, num_samples: int = 1, seed: Any = 0, batch_size: int = 256
+    ) -> ELBOTerms:
+        """Returns the two terms whose negative sum is `elbo`, each (n,), in nats."""
+        function = self.graph.elbo_terms
+        return self._scored("elbo_terms", function, x, num_samples, seed, batch_size)
+
+    def log_likelihood(
+        self, x: Any, num_samples: int = 500, seed: Any = 0, batch_size: int = 100
+    ) -> np.ndarray:
+        """Returns log p(x) of each example, (n,), in nats, by importance sampling from q(z|x).
+
+        Arguments and errors are those of `elbo`. The estimate is log of the mean of
+        p(x|z) p(z) / q(z|x) over the samples, a lower bound in expectation.
+        """
+        return self.importance_sample(x, num_samples, seed, batch_size).log_likelihood
+
+    def importance_sample(
+        self, x: Any, num_samples: int = 500, seed: Any = 0, batch_size: int = 100
+    ) -> LogLikelihood:
+        """Returns `log_likelihood` with its Monte Carlo error and effective sample size."""
+        function = self.graph.log_likelihood
+        return self._scored("log_likelihood", function, x, num_samples, seed, batch_size)
+
+    def _scored(
+        self, name: str, function: Any, x: Any, num_samples: int, seed: Any, batch_size: int
+    ) -> Any:
+        if "density" not in self.latent.offers:
+            raise ValueError(
+                f"{name} needs a posterior with a density; this model's posterior has none, so "
+                "there is no bound on log p(x). Use 'diagonal_normal' instead of 'point'."
+            )
+        num_samples = tf.constant(_checks.integer("num_samples", num_samples))
+        seed = tf.constant(_checks.seed_pair(seed))
+        x = _rows("x", x, self.event_shape)
+        _checks.array_support(x, self.likelihood.support, self.likelihood.short_name)
+        return self._in_batches(name, function, x, batch_size, None, num_samples, seed)
+
+    def _in_batches(
+        self,
+        name: str,
+        function: Callable[..., Any],
+        rows: Any,
+        batch_size: int,
+        shape: Any = None,
+        *arguments: Tensor,
+    ) -> Any:
+        """Returns the compiled function's outputs over all rows, concatenated, as NumPy arrays."""
+        shape = shape or self.event_shape
+        rows = _rows("x", rows, shape)
+        batch_size = _checks.integer("batch_size", batch_size)
+        specs = [tf.TensorSpec([None, *shape], tf.float32)]
+        specs += [tf.TensorSpec(a.shape, a.dtype) for a in arguments]
+        compiled = self._compiled(name, function, specs)
+        outputs = [
+            _to_numpy(compiled(tf.constant(rows[start : start + batch_size]), *arguments))
+            for start in range(0, len(rows), batch_size)
+        ]
+        return tf.nest.map_structure(lambda *parts: np.concatenate(parts), *outputs)
+
+    def _compiled(self, name: str, function: Any, signature: list[tf.TensorSpec]) -> Any:
+        functions = self.__dict__.setdefault("_functions", {})  # past Keras's attribute tracking
+        if name not in functions:
+            functions[name] = tf.function(function, input_signature=signature)
+        return functions[name]
+
+
+def _rows(name: str, values: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """Returns values as a float32 array (n, *shape) with n of at least 1."""
+    array = np.asarray(values)
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"{name} holds {array.dtype}; expected numbers.")
+    if array.shape[1:] != tuple(shape):
+        raise ValueError(_checks.shape_message(array.shape, shape).replace("x", name, 1))
+    if len(array) == 0:
+        raise ValueError(f"{name} is empty; expected at least one row.")
+    return array.astype(np.float32, copy=False)
+
+
+def _to_numpy(nest: Any) -> Any:
+    return tf.nest.map_structure(lambda tensor: tensor.numpy(), nest)

@@ -1,0 +1,122 @@
+"""Latent models: posterior and prior joined into one object that draws.
+
+Only a latent model knows the structure of z. The ordinary one, `Single`, joins one posterior and
+one prior; a model of several stochastic layers is another.
+"""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from keras_vae import _checks, _registry, distributions
+from keras_vae._parts import Part
+from keras_vae._registry import register
+from keras_vae._types import Given, LatentDraw, PathGate, Tensor
+from keras_vae.posteriors import Posterior
+from keras_vae.priors import Prior
+
+
+class LatentModel(Part):
+    """What the VAE asks of its latents.
+
+    A new one writes `_setup(features_shape)` and the four methods below, and sets:
+
+    Attributes:
+        latent_dim: D, the length of z as users see it.
+        noise_size: N, how many standard normal numbers one draw takes.
+        output_dim: F, the length of what the decoder is fed.
+        offers: What its posterior offers; see `Posterior`.
+        inference_layers: The layers that belong to q(z|x); the rest belongs to the generative side.
+    """
+
+    latent_dim: int
+    noise_size: int
+    output_dim: int
+    offers: frozenset[str] = frozenset()
+    inference_layers: list[keras.layers.Layer]
+
+    def infer(self, features: Tensor, given: Given, noise: Tensor, path: bool) -> LatentDraw:
+        """Returns S draws of q(z|x) for noise (S, B, N), with their densities and the KL."""
+        raise NotImplementedError
+
+    def generate(self, n: Tensor | int, given: Given, seed: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns n draws z (n, D) of p(z), and what the decoder is fed for them, (n, F)."""
+        raise NotImplementedError
+
+    def bind(self, features: Tensor) -> Any:
+        """Returns the bound posterior q(z|x) of one batch."""
+        raise NotImplementedError
+
+    def log_prior(self, z: Tensor, given: Given) -> Tensor:
+        """Returns log p(z), (...), for z (..., D)."""
+        raise NotImplementedError
+
+
+@register("latent", "single")
+class Single(LatentModel):
+    """One vector of latents with a posterior q(z|x) and a prior p(z).
+
+    Args:
+        latent_dim: D.
+        posterior: Name, instance or config.
+        prior: Name, instance or config.
+    """
+
+    def __init__(
+        self,
+        latent_dim: int,
+        posterior: str | Posterior = "diagonal_normal",
+        prior: str | Prior = "standard_normal",
+    ) -> None:
+        super().__init__()
+        self.latent_dim = _checks.integer("latent_dim", latent_dim)
+        self.posterior = _registry.get("posterior", posterior)
+        self.prior = _registry.get("prior", prior)
+        self.offers = self.posterior.offers
+        self.output_dim = self.latent_dim
+        self.inference_layers = [self.posterior]
+
+    def _setup(self, features_shape: tuple[int, ...]) -> None:
+        self.posterior.setup(features_shape, self.latent_dim)
+        self.prior.setup(self.latent_dim)
+        self.noise_size = self.posterior.noise_size
+
+    def infer(self, features: Tensor, given: Given, noise: Tensor, path: bool) -> LatentDraw:
+        """Returns S draws of q(z|x) for noise (S, B, N), with their densities and the KL."""
+        q, prior = self.posterior.bind(features), self.prior.bind(given)
+        z, log_qz = q.draw(noise)
+        gate = None
+        if path:
+            gate = PathGate()
+            z = gate(z)
+            log_qz = q.detached_log_prob(z)
+        log_pz = prior.log_prob(z)
+        kl_parts = self._kl_parts(q, prior, log_qz, log_pz)
+        kl = tf.reduce_sum(kl_parts, -1)
+        return LatentDraw(z, z, log_qz, log_pz, kl, kl_parts, q, prior, gate)
+
+    def _kl_parts(self, q: Any, prior: Any, log_qz: Tensor, log_pz: Tensor) -> Tensor:
+        if "factorised" in q.offers & prior.offers:
+            parts = distributions.kl_divergence(q.marginals(), prior.marginals())
+            if parts is not None:
+                return parts
+        whole = None
+        if "density" in q.offers:
+            whole = distributions.kl_divergence(q.distribution(), prior.distribution())
+        if whole is None:
+            whole = tf.reduce_mean(log_qz - log_pz, 0)
+        return whole[:, None]
+
+    def generate(self, n: Tensor | int, given: Given, seed: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns n draws z (n, D) of p(z), twice: the decoder is fed z itself."""
+        z = self.prior.bind(given).sample(n, seed)
+        return z, z
+
+    def bind(self, features: Tensor) -> Any:
+        """Returns the bound posterior q(z|x) of one batch."""
+        return self.posterior.bind(features)
+
+    def log_prior(self, z: Tensor, given: Given) -> Tensor:
+        """Returns log p(z), (...), for z (..., D)."""
+        return self.prior.bind(given).log_prob(z)

@@ -1,0 +1,122 @@
+"""The contract of p(x|z): from the decoder's numbers to a distribution over events."""
+
+import math
+from typing import Any
+
+import tensorflow as tf
+
+from keras_vae import distributions
+from keras_vae._parts import Part
+from keras_vae._types import Given, Tensor
+
+NOTHING = Given()
+
+
+class Likelihood(Part):
+    """p(x|z), from the parameters that the decoder returns.
+
+    A new likelihood writes `_distribution(params, given)`, elementwise and for any leading axes,
+    and `params_per_element` or `params_shape`. It declares:
+
+    Attributes:
+        support: Name of the set its mass lies on (a key of `SUPPORTS`); data outside is refused.
+        fill: A value inside the support, put in place of missing entries.
+        element_ndims: How many trailing axes of the event one element covers.
+        params_per_element: How many numbers of the decoder make one element.
+        discrete: Whether it gives probabilities to whole numbers, not densities.
+    """
+
+    support = "real"
+    fill = 0.0
+    element_ndims = 0
+    params_per_element = 1
+    discrete = False
+
+    event_shape: tuple[int, ...]
+
+    def setup(self, event_shape: tuple[int, ...]) -> None:
+        """Makes the weights for events of this shape; does nothing the second time."""
+        self.event_shape = tuple(event_shape)
+        super().setup(event_shape)
+
+    def params_shape(self, event_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Returns the shape the decoder must return: the last axis times `params_per_element`."""
+        return (*event_shape[:-1], event_shape[-1] * self.params_per_element)
+
+    def to_network(self, x: Tensor) -> Tensor:
+        """Hook: what the encoder sees of x (B, E); x itself by default."""
+        return x
+
+    def observe(
+        self, params: Tensor, x: Tensor, mask: Tensor | None, weights: Tensor | None
+    ) -> Any:
+        """Hook, in training only: looks at the whole batch before `log_prob` is taken.
+
+        May assign the likelihood's own non-trainable weights, reduced over replicas. What it
+        returns arrives as `given.observed` in `_distribution`.
+
+        Args:
+            params: (S, B, *params_shape).
+            x: (B, E).
+            mask: (B, E), or None.
+            weights: (B,), or None.
+        """
+        return None
+
+    def distribution(self, params: Tensor, given: Given = NOTHING) -> Any:
+        """Returns p(x|z) as a TensorFlow Probability distribution over whole events.
+
+        Args:
+            params: (..., *params_shape), any float dtype.
+            given: The side inputs.
+
+        Raises:
+            ValueError: if the trailing axes of `params` are others.
+        """
+        elementwise = self._distribution(self._checked(params), given)
+        return distributions.independent(elementwise, len(self.event_shape) - self.element_ndims)
+
+    def log_prob(
+        self, params: Tensor, x: Tensor, given: Given = NOTHING, mask: Tensor | None = None
+    ) -> Tensor:
+        """Returns log p(x|z), (...), in nats, summed over the event.
+
+        Args:
+            params: (..., *params_shape).
+            x: (..., E), broadcast against the leading axes of `params`.
+            given: The side inputs.
+            mask: None, or 1 where an entry of x was observed; other entries count nothing.
+        """
+        elements = self._distribution(self._checked(params), given).log_prob(tf.cast(x, tf.float32))
+        if mask is not None:
+            elements *= mask
+        ndims = len(self.event_shape) - self.element_ndims
+        return tf.reduce_sum(elements, axis=list(range(-ndims, 0)))
+
+    def mean(self, params: Tensor, given: Given = NOTHING) -> Tensor:
+        """Returns the mean of p(x|z), (..., E), float32."""
+        return self._distribution(self._checked(params), given).mean()
+
+    def sample(self, params: Tensor, seed: Tensor, given: Given = NOTHING) -> Tensor:
+        """Returns one draw of p(x|z) for each parameter vector, (..., E), float32."""
+        return self._distribution(self._checked(params), given).sample(seed=seed)
+
+    def _distribution(self, params: Tensor, given: Given) -> Any:
+        """Hook: the elementwise distribution, batch shape (..., E), from float32 `params`."""
+        raise NotImplementedError
+
+    def _checked(self, params: Tensor) -> Tensor:
+        expected = self.params_shape(self.event_shape)
+        received = tuple(params.shape[-len(expected) :])
+        if received != expected:
+            raise ValueError(
+                f"The likelihood {self.short_name!r} received parameters of shape (..., "
+                f"{', '.join(map(str, received))}); expected (..., {', '.join(map(str, expected))})"
+                f" for events of shape {self.event_shape}."
+            )
+        return tf.cast(params, tf.float32)
+
+    @property
+    def event_size(self) -> int:
+        """How many numbers one event has."""
+        return math.prod(self.event_shape)

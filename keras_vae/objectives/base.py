@@ -1,0 +1,79 @@
+"""The contract of an objective: from one forward pass to the loss that training follows."""
+
+from typing import Any
+
+import tensorflow as tf
+
+from keras_vae import schedules
+from keras_vae._parts import Part
+from keras_vae._types import LatentPass, LossOutput, Tensor
+from keras_vae.schedules import Schedule
+
+
+class Objective(Part):
+    """What training minimises. It sees the records of a pass, never the parts that made them.
+
+    A new objective writes `_evaluate(latent_pass)`, and `setup(latent_dim)` if it owns a network.
+    It declares:
+
+    Attributes:
+        terms: Every name it logs, in order; each gets a (B,) vector in `LossOutput.terms`.
+        samples: S, how many latents are drawn per example.
+        needs: What it asks of the posterior; see `Posterior.offers`.
+        path: Whether gradients to the posterior go through the draw alone.
+        batch_coupled: Whether examples of a batch influence one another's loss.
+    """
+
+    samples: int = 1
+    needs: frozenset[str] = frozenset()
+    path: bool = False
+    batch_coupled: bool = False
+
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """Every name the objective logs, in order."""
+        raise NotImplementedError
+
+    def evaluate(self, latent_pass: LatentPass) -> LossOutput:
+        """Returns the loss and its terms, each (B,), in nats.
+
+        Raises:
+            ValueError: if the terms are not those that the objective declares.
+        """
+        output = self._evaluate(latent_pass)
+        if set(output.terms) != set(self.terms):
+            raise ValueError(
+                f"The objective {self.short_name!r} returned the terms {sorted(output.terms)}; "
+                f"expected those it declares, {sorted(self.terms)}."
+            )
+        return output
+
+    def _evaluate(self, latent_pass: LatentPass) -> LossOutput:
+        """Hook: the loss and the terms."""
+        raise NotImplementedError
+
+    def _weight(self, name: str, value: Any) -> Schedule:
+        """Returns a term's weight as a schedule, checked not to be negative where constant.
+
+        Raises:
+            ValueError, TypeError: for a negative number, or what is neither number nor schedule.
+        """
+        schedule = schedules.get(value)
+        if isinstance(schedule, schedules.Constant) and schedule.value < 0.0:
+            raise ValueError(
+                f"{name} is {schedule.value:g}; expected a number of at least 0, or a schedule."
+            )
+        return schedule
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if isinstance(getattr(self, "__dict__", {}).get(name), Schedule):
+            raise AttributeError(
+                f"{type(self).__name__}.{name} cannot be changed, as compiled steps hold the old "
+                "value; give a schedule at construction for a value that changes in training."
+            )
+        super().__setattr__(name, value)
+
+
+def reconstruction_loss(latent_pass: LatentPass) -> Tensor:
+    """Returns -E_q[log p(x|z)] by the mean over the draws, (B,)."""
+    return -tf.reduce_mean(latent_pass.log_px, 0)

@@ -1,0 +1,7 @@
+"""q(z|x): what the encoder's features say of the latents."""
+
+from keras_vae.posteriors.base import BoundPosterior, Posterior
+from keras_vae.posteriors.normal import DiagonalNormal
+from keras_vae.posteriors.point import Point
+
+__all__ = ["BoundPosterior", "DiagonalNormal", "Point", "Posterior"]
