@@ -74,11 +74,11 @@ class Inference:
         return decoded.reshape(len(start), steps, *self.event_shape)
 
     def posterior(self, x: Any) -> Any:
-        """Returns q(z|x) for x (B, E) as a distribution of TensorFlow Probability; differentiable."""
+        """Returns q(z|x) for x (B, E) as a TensorFlow Probability distribution; differentiable."""
         return self.graph.posterior(tf.convert_to_tensor(x, tf.float32)).distribution()
 
     def observation(self, z: Any) -> Any:
-        """Returns p(x|z) for z (..., D) as a differentiable TensorFlow Probability distribution."""
+        """Returns p(x|z) for z (..., D) as a TensorFlow Probability distribution."""
         params = self.graph.parameters(tf.convert_to_tensor(z, tf.float32))
         return self.likelihood.distribution(params, self.graph.given())
 

@@ -195,7 +195,17 @@ class VAE(Inference, keras.Model):
                         f"compile received {key}={value!r}, which Keras cannot run on several "
                         f"replicas; leave it out, or train on one device."
                     )
+            self._check_scope()
         super().compile(optimizer=optimizer, **kwargs)
+
+    def _check_scope(self) -> None:
+        extended = self.distribute_strategy.extended
+        for variable in self.variables:
+            if not extended.variable_created_in_scope(variable.value):
+                raise ValueError(
+                    f"The weight {variable.path!r} was made outside the strategy's scope; expected "
+                    "the VAE and every network given to it to be made under strategy.scope()."
+                )
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         """Compiles with what `get_compile_config` gave, and makes the optimiser's variables."""
@@ -224,7 +234,7 @@ class VAE(Inference, keras.Model):
             ValueError: for data of another shape or outside the likelihood's support.
         """
         x, y = self._received(x, y, kwargs)
-        if isinstance(x, tf.data.Dataset):
+        if isinstance(x, (tf.data.Dataset, Iterator)):
             kwargs.setdefault("shuffle", False)  # Keras warns that its default has no effect
         with _in_words():
             return super().fit(x, y, **kwargs)
@@ -255,13 +265,17 @@ class VAE(Inference, keras.Model):
     def _received(self, x: Any, y: Any, kwargs: dict[str, Any]) -> tuple[Any, Any]:
         """Returns (x, y), checked for shape where that needs no look at the data.
 
-        Without y Keras would drop sample weights silently, so they get a y of zeros.
+        Steps check the values, but for those that XLA compiles: there arrays are checked here, and
+        streams are not. Without y Keras would drop sample weights silently, so they get a y of
+        zeros.
         """
         spec = x.element_spec if isinstance(x, tf.data.Dataset) else x
         first = spec[0] if isinstance(spec, tuple) and spec else spec
         shape = getattr(first, "shape", None)
         if shape is not None and tf.TensorShape(shape).rank is not None:
             self._check_shape(tuple(shape))
+        if self.jit_compile and isinstance(x, np.ndarray):
+            _checks.array_support(x, self.likelihood.support, self.likelihood.short_name)
         if kwargs.get("sample_weight") is not None and y is None and hasattr(x, "__len__"):
             y = np.zeros(len(x), np.float32)
         return x, y
@@ -331,7 +345,8 @@ class VAE(Inference, keras.Model):
         if tf.TensorShape(x.shape).rank is not None:
             self._check_shape(tuple(x.shape))
         x = tf.ensure_shape(tf.cast(x, tf.float32), (None, *self.event_shape))
-        x = _checks.assert_support(x, self.likelihood.support, self.likelihood.short_name)
+        if not self.jit_compile:
+            x = _checks.assert_support(x, self.likelihood.support, self.likelihood.short_name)
         if weights is not None:
             weights = tf.reshape(tf.cast(weights, tf.float32), [-1])
         return Inputs(x, None, weights, Given())

@@ -22,8 +22,8 @@ def dense_encoder(
 ) -> keras.Model:
     """Returns a fully connected encoder: (B, E) -> (B, widths[-1])."""
     inputs = keras.Input(event_shape, name="x")
-    hidden = keras.layers.Flatten(name="flatten")(inputs)
-    return keras.Model(inputs, _dense_stack(hidden, widths, activation), name="encoder")
+    hidden = keras.layers.Flatten(name="encoder_flatten")(inputs)
+    return keras.Model(inputs, _dense_stack(hidden, widths, activation, "encoder"), name="encoder")
 
 
 def dense_decoder(
@@ -34,9 +34,11 @@ def dense_decoder(
 ) -> keras.Model:
     """Returns a fully connected decoder: (B, input_dim) -> (B, *output_shape), float32."""
     inputs = keras.Input((input_dim,), name="z")
-    hidden = _dense_stack(inputs, widths, activation)
-    flat = keras.layers.Dense(math.prod(output_shape), dtype="float32", name="parameters")(hidden)
-    outputs = keras.layers.Reshape(output_shape, dtype="float32", name="event")(flat)
+    hidden = _dense_stack(inputs, widths, activation, "decoder")
+    flat = keras.layers.Dense(math.prod(output_shape), dtype="float32", name="decoder_parameters")(
+        hidden
+    )
+    outputs = keras.layers.Reshape(output_shape, dtype="float32", name="decoder_event")(flat)
     return keras.Model(inputs, outputs, name="decoder")
 
 
@@ -59,10 +61,10 @@ def conv_encoder(
     hidden = inputs
     for level, (count, sizes) in enumerate(zip(filters, _sizes(event_shape, len(filters)))):
         hidden = keras.layers.Conv2D(
-            count, 3, _strides(sizes), "same", activation=activation, name=f"conv_{level}"
+            count, 3, _strides(sizes), "same", activation=activation, name=f"encoder_conv_{level}"
         )(hidden)
-    hidden = keras.layers.Flatten(name="flatten")(hidden)
-    return keras.Model(inputs, _dense_stack(hidden, [width], activation), name="encoder")
+    hidden = keras.layers.Flatten(name="encoder_flatten")(hidden)
+    return keras.Model(inputs, _dense_stack(hidden, [width], activation, "encoder"), name="encoder")
 
 
 def conv_decoder(
@@ -79,10 +81,12 @@ def conv_decoder(
     filters = _filters(output_shape, filters)
     sizes = _sizes(output_shape, len(filters) + 1)
     inputs = keras.Input((input_dim,), name="z")
-    hidden = _dense_stack(inputs, [width], activation)
+    hidden = _dense_stack(inputs, [width], activation, "decoder")
     start = (*sizes[-1], filters[-1])
-    hidden = keras.layers.Dense(math.prod(start), activation=activation, name="seed")(hidden)
-    hidden = keras.layers.Reshape(start, name="seed_image")(hidden)
+    hidden = keras.layers.Dense(math.prod(start), activation=activation, name="decoder_seed")(
+        hidden
+    )
+    hidden = keras.layers.Reshape(start, name="decoder_seed_image")(hidden)
     for level in reversed(range(len(filters))):
         strides = _strides(sizes[level])
         hidden = keras.layers.Conv2DTranspose(
@@ -91,15 +95,15 @@ def conv_decoder(
             strides,
             "same",
             activation=activation,
-            name=f"deconv_{level}",
+            name=f"decoder_deconv_{level}",
         )(hidden)
         excess = [n * s - m for n, s, m in zip(sizes[level + 1], strides, sizes[level])]
         if any(excess):
             hidden = keras.layers.Cropping2D(
-                ((0, excess[0]), (0, excess[1])), name=f"crop_{level}"
+                ((0, excess[0]), (0, excess[1])), name=f"decoder_crop_{level}"
             )(hidden)
     outputs = keras.layers.Conv2D(
-        output_shape[-1], 3, padding="same", dtype="float32", name="parameters"
+        output_shape[-1], 3, padding="same", dtype="float32", name="decoder_parameters"
     )(hidden)
     return keras.Model(inputs, outputs, name="decoder")
 
@@ -135,10 +139,12 @@ def _sizes(event_shape: Shape, levels: int) -> list[Shape]:
     return sizes
 
 
-def _dense_stack(hidden: Any, widths: Sequence[int], activation: str) -> Any:
+def _dense_stack(hidden: Any, widths: Sequence[int], activation: str, role: str) -> Any:
     for level, width in enumerate(widths):
         units = _checks.integer("widths", width)
-        hidden = keras.layers.Dense(units, activation=activation, name=f"dense_{level}")(hidden)
+        hidden = keras.layers.Dense(units, activation=activation, name=f"{role}_dense_{level}")(
+            hidden
+        )
     return hidden
 
 

@@ -26,8 +26,9 @@ class Normal(Likelihood):
             over the *global* batch (Rybkin et al. 2021); its moving average, a saved weight, is
             used everywhere else.
         stddev: The fixed or the initial standard deviation.
-        minimum_stddev: A smooth lower bound of the standard deviation. Without it the density of
-            elements that never vary grows for ever. The default is below a grey level, 1/256.
+        minimum_stddev: Added to the learned or shared standard deviation, and a lower bound of the
+            optimal one. Without it the density of elements that never vary grows for ever. The
+            default is below a grey level, 1/256.
         momentum: Of the moving average under "optimal". The average is plain until as many steps
             have been seen as the momentum spans.
 
@@ -58,10 +59,7 @@ class Normal(Likelihood):
 
     def _setup(self, event_shape: tuple[int, ...]) -> None:
         if self.variance == "shared":
-            # softplus^-1, so that the bounded standard deviation starts at `stddev`.
-            start = self._log_minimum + math.log(
-                math.expm1(math.log(self.stddev) - self._log_minimum)
-            )
+            start = math.log(self.stddev - self.minimum_stddev)
             self.log_stddev = self.add_weight(
                 name="log_stddev", shape=(), initializer=keras.initializers.Constant(start)
             )
@@ -78,10 +76,6 @@ class Normal(Likelihood):
             trainable=False,
             aggregation="only_first_replica",
         )
-
-    @property
-    def _log_minimum(self) -> float:
-        return math.log(self.minimum_stddev)
 
     def observe(
         self, params: Tensor, x: Tensor, mask: Tensor | None, weights: Tensor | None
@@ -118,13 +112,12 @@ class Normal(Likelihood):
             return distributions.normal(params, self.stddev)
         if self.variance == "learned":
             mean, log_stddev = tf.split(params, 2, axis=-1)
-            return distributions.normal(mean, tf.exp(self._bounded(log_stddev)))
+            return distributions.normal(mean, self._bounded(log_stddev))
         if self.variance == "shared":
-            return distributions.normal(params, tf.exp(self._bounded(self.log_stddev)))
+            return distributions.normal(params, self._bounded(self.log_stddev))
         observed = given.observed
         variance = self.moving_variance if observed is None else observed
         return distributions.normal(params, tf.sqrt(tf.convert_to_tensor(variance)))
 
     def _bounded(self, log_stddev: Tensor) -> Tensor:
-        """Returns a smooth maximum of log_stddev and the bound: its gradient is never 0."""
-        return self._log_minimum + tf.nn.softplus(log_stddev - self._log_minimum)
+        return self.minimum_stddev + tf.exp(tf.convert_to_tensor(log_stddev))

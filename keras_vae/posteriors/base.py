@@ -103,7 +103,10 @@ class BoundPosterior:
 
     def covariance(self) -> Tensor:
         """Returns the covariance of q(z|x), (B, D, D)."""
-        return self.distribution().covariance()
+        distribution = self._posterior._distribution(self._params)
+        if "factorised" in self.offers:
+            return tf.linalg.diag(distribution.variance())
+        return distribution.covariance()
 
     def marginals(self) -> Any:
         """Returns the one-dimensional marginals, batch shape (B, D)."""

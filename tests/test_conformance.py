@@ -1,0 +1,134 @@
+"""What every registered strategy must do, driven by the one table in `strategies.py`."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from strategies import TABLE, compose, events
+
+import keras_vae as kv
+from keras_vae import _registry
+
+FAMILIES = ("likelihood", "posterior", "prior", "latent", "objective", "schedule", "network")
+every_member = pytest.mark.parametrize("member", TABLE, ids=lambda member: member.id)
+
+
+def trained(member, epochs=1, **compiled):
+    vae = compose(member)
+    vae.compile(keras.optimizers.Adam(0.01), **compiled)
+    history = vae.fit(events(member), batch_size=8, epochs=epochs, verbose=0, shuffle=False)
+    return vae, history.history
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_registered_class_is_in_the_table(family):
+    ours = {n for n, c in _registry.members(family).items() if c.__module__.startswith("keras_vae")}
+    assert ours == {member.name for member in TABLE if member.family == family}
+
+
+def test_every_family_is_known_here():
+    assert set(_registry._FAMILIES) == set(FAMILIES)
+
+
+@every_member
+def test_the_config_round_trips(member):
+    instance = member.make()
+    config = keras.saving.serialize_keras_object(instance)
+    again = keras.saving.deserialize_keras_object(config)
+    assert type(again) is type(instance)
+    assert keras.saving.serialize_keras_object(again) == config
+    assert config["registered_name"] == f"keras_vae>{member.family}.{type(instance).__name__}"
+
+
+@every_member
+def test_a_fit_moves_every_weight_and_repeats_to_the_bit(member, tmp_path):
+    before = [v.numpy() for v in (keras.utils.set_random_seed(0), compose(member))[1].weights]
+    keras.utils.set_random_seed(0)
+    vae, history = trained(member, epochs=2)
+    for start, variable in zip(before, vae.weights):
+        assert np.any(start != variable.numpy()), f"{variable.path} did not move"
+    assert all(np.isfinite(values).all() for values in history.values())
+    assert {"loss", "regularization_loss", *vae.objective.terms} <= set(history)
+
+    keras.utils.set_random_seed(0)
+    again, repeated = trained(member, epochs=2)
+    assert repeated == history
+    for one, other in zip(vae.weights, again.weights):
+        np.testing.assert_array_equal(one.numpy(), other.numpy())
+
+    vae.save(tmp_path / "model.keras")
+    loaded = kv.load(tmp_path / "model.keras")
+    assert [v.path for v in loaded.weights] == [v.path for v in vae.weights]
+    for one, other in zip(vae.weights, loaded.weights):
+        np.testing.assert_array_equal(one.numpy(), other.numpy())
+    x = events(member)
+    np.testing.assert_array_equal(loaded.reconstruct(x), vae.reconstruct(x))
+    np.testing.assert_array_equal(loaded.sample(5, seed=1).x, vae.sample(5, seed=1).x)
+
+
+@every_member
+def test_the_exported_signatures_agree_with_the_methods(member, tmp_path):
+    vae, _ = trained(member)
+    x, seed = events(member, 7), tf.constant([0, 3])
+    exported = tf.saved_model.load(str(kv.export.saved_model(vae, tmp_path / "model")))
+    call = exported.signatures
+    encoding, sample = vae.encode(x), vae.sample(4, seed=3)
+    close = {"rtol": 1e-5, "atol": 1e-5}
+    np.testing.assert_allclose(call["encode"](x=x)["mean"], encoding.mean, **close)
+    np.testing.assert_allclose(call["encode"](x=x)["stddev"], encoding.stddev, **close)
+    np.testing.assert_allclose(
+        call["decode"](z=encoding.mean)["mean"], vae.decode(encoding.mean), **close
+    )
+    np.testing.assert_allclose(call["reconstruct"](x=x)["mean"], vae.reconstruct(x), **close)
+    drawn = call["sample"](n=tf.constant(4), seed=seed)
+    for name, values in sample._asdict().items():
+        np.testing.assert_allclose(drawn[name], values, **close)
+    if "density" not in vae.latent.offers:
+        assert set(call) == {"serving_default", "encode", "decode", "reconstruct", "sample"}
+        return
+    np.testing.assert_allclose(call["elbo"](x=x, seed=seed)["elbo"], vae.elbo(x, seed=3), **close)
+    likelihood = call["log_likelihood"](x=x, num_samples=tf.constant(11), seed=seed)
+    np.testing.assert_allclose(
+        likelihood["log_likelihood"], vae.log_likelihood(x, 11, seed=3), **close
+    )
+
+
+@every_member
+def test_densities_stay_float32_under_bfloat16(member, policy):
+    policy("mixed_bfloat16")
+    vae, history = trained(member)
+    assert np.isfinite(history["loss"]).all()
+    x = tf.constant(events(member))
+    inputs = kv._types.Inputs(x, None, None, kv._types.Given())
+    noise = vae.graph.noise(x, 2, tf.constant([0, 0]))
+    forward = vae.graph.forward(inputs, noise, step=0, seed=tf.constant([0, 0]))
+    one, draw = forward.latent_pass, forward.latent_pass.draw
+    output = vae.objective.evaluate(one)
+    for tensor in (forward.params, one.log_px, draw.z, draw.log_qz, draw.log_pz, draw.kl):
+        assert tensor.dtype == tf.float32
+    for tensor in (draw.kl_parts, output.loss, *output.terms.values()):
+        assert tensor.dtype == tf.float32
+    assert vae.reconstruct(x).dtype == np.float32
+    assert {layer.compute_dtype for layer in vae.encoder.layers} == {"bfloat16"}
+
+
+@every_member
+def test_the_step_compiles_under_xla(member):
+    vae, history = trained(member, jit_compile=True)
+    assert vae.jit_compile
+    assert np.isfinite(history["loss"]).all()
+
+
+@every_member
+def test_shapes_follow_the_glossary(member):
+    vae = compose(member)
+    x = tf.constant(events(member, 4))
+    inputs = kv._types.Inputs(x, None, None, kv._types.Given())
+    noise = tf.random.stateless_normal([3, 4, vae.latent.noise_size], [0, 0])
+    one = vae.graph.forward(inputs, noise, step=0, seed=tf.constant([0, 0])).latent_pass
+    draw, output = one.draw, vae.objective.evaluate(one)
+    assert one.log_px.shape == draw.log_qz.shape == draw.log_pz.shape == (3, 4)
+    assert draw.decoder_input.shape == (3, 4, vae.latent.output_dim)
+    assert draw.kl.shape == output.loss.shape == (4,)
+    np.testing.assert_allclose(tf.reduce_sum(draw.kl_parts, -1), draw.kl, rtol=1e-6)
+    assert all(term.shape == (4,) for term in output.terms.values())

@@ -1,0 +1,670 @@
+"""The command line trains, scores, samples and exports, and refuses mistakes in one sentence."""
+
+import contextlib
+import csv
+import dataclasses
+import io
+import json
+import math
+import runpy
+import shlex
+import shutil
+import sys
+
+import keras
+import matplotlib.image
+import numpy as np
+import pytest
+import rich.console
+import tensorflow as tf
+
+import keras_vae as kv
+from keras_vae import _registry, cli, runs
+
+TINY = ("--network", "dense:widths=[8]", "--latent-dim", "2")
+FIGURES_OF_MERIT = {
+    "elbo",
+    "nll",
+    "nll_standard_error",
+    "nll_monte_carlo_error",
+    "reconstruction_loss",
+    "kl_loss",
+    "bits_per_dim",
+    "active_units",
+    "num_samples",
+    "num_examples",
+    "evaluation_seconds",
+    "training_seconds",
+}
+
+
+def command(*arguments):
+    """Runs the command in this process; returns its exit status, output and error output."""
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["keras-vae", *map(str, arguments)])
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            with pytest.raises(SystemExit) as caught:
+                cli.main()
+    return caught.value.code or 0, out.getvalue(), err.getvalue()
+
+
+def succeed(*arguments):
+    status, out, err = command(*arguments)
+    assert (status, err) == (0, "")
+    return out
+
+
+def read_json(path):
+    def refuse(constant):
+        raise AssertionError(f"{constant} is no JSON")
+
+    return json.loads(path.read_text(), parse_constant=refuse)
+
+
+def history_of(run):
+    """Returns name -> values, without the clock."""
+    with (run / "history.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    return {name: [float(row[name]) for row in rows] for name in rows[0] if name != "seconds"}
+
+
+def tree(folder):
+    """Returns every path below the folder, with what shows that a file was written."""
+    stats = {path: path.stat() for path in sorted(folder.rglob("*"))}
+    return {
+        str(path): None if path.is_dir() else (stat.st_size, stat.st_mtime_ns)
+        for path, stat in stats.items()
+    }
+
+
+# What the module shares
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder of data and configs, good and bad."""
+    place = tmp_path_factory.mktemp("place")
+    rng = np.random.default_rng(0)
+    images = rng.random((60, 8, 8, 1)).astype(np.float32)
+    vectors = rng.normal(size=(40, 6)).astype(np.float32)
+    np.savez(place / "images.npz", train=images[:40], validation=images[40:50], test=images[50:])
+    np.save(place / "vectors.npy", vectors)
+    np.save(place / "grey.npy", np.round(255.0 * images))
+    np.save(place / "tiny.npy", vectors[:1])
+    vectors[3, 2] = np.nan
+    np.save(place / "nan.npy", vectors)
+    (place / "cut.npz").write_bytes((place / "images.npz").read_bytes()[:500])
+    (place / "taken.npz").write_text("mine")
+    (place / "taken.png").write_text("mine")
+    configs = {
+        "unknown": {"epoch": 3},
+        "list": [1, 2],
+        "types": {"epochs": "3"},
+        "number": {"objective": 3},
+        "null": {"latent_dim": None},
+    }
+    for name, values in configs.items():
+        (place / f"{name}.json").write_text(json.dumps(values))
+    (place / "broken.json").write_text('{"epochs": ')
+    return place
+
+
+@pytest.fixture(scope="module")
+def trained(place):
+    """A run of two epochs on images, and what the command printed."""
+    output = succeed(
+        *("train", "--output", place / "run", "--data", place / "images.npz", *TINY),
+        *("--epochs", 2, "--batch-size", 16, "--binarize", "none", "--seed", 7),
+    )
+    return place / "run", output
+
+
+@pytest.fixture(scope="module")
+def run(trained):
+    return trained[0]
+
+
+@pytest.fixture(scope="module")
+def metrics(run):
+    """What `evaluate` wrote into the run, and printed."""
+    output = succeed("evaluate", run, "--num-samples", 20)
+    return read_json(run / "metrics.json"), output
+
+
+@pytest.fixture(scope="module")
+def digits_run(place):
+    """A run of one epoch on digits with a warmed-up beta, evaluated."""
+    folder = place / "deep" / "digits"
+    succeed("train", "--output", folder, "--epochs", 1, *TINY, "--beta", "linear(steps=4)")
+    succeed("evaluate", folder, "--num-samples", 5)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def vector_run(place):
+    """An autoencoder of vectors, by a config of its own and options that override it."""
+    config = {"posterior": "point", "objective": "reconstruction", "epochs": 9, "latent_dim": 5}
+    (place / "base.json").write_text(json.dumps(config))
+    folder = place / "vectors"
+    folder.mkdir()
+    succeed(
+        *("train", "--output", folder, "--config", place / "base.json"),
+        *("--data", place / "vectors.npy", "--epochs", 1, *TINY),
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def foreign(place):
+    """Files of Keras and TensorFlow that are none of ours."""
+    folder = place / "foreign"
+    folder.mkdir()
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    model.save(folder / "model.keras")
+    (folder / "config.json").write_text("{}")
+    model.export(place / "foreign_export", verbose=False)
+    (place / "garbage").mkdir()
+    (place / "garbage" / "saved_model.pb").write_bytes(b"garbage")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def damaged(place, run):
+    """Copies of the run, each with one file spoilt."""
+    for name, content in {"model.keras": b"PK\x03\x04 no model", "config.json": b"{"}.items():
+        folder = place / f"damaged {name}"
+        shutil.copytree(run, folder)
+        (folder / name).write_bytes(content)
+    shutil.copytree(run, place / "damaged export")
+    shutil.rmtree(place / "damaged export" / "saved_model" / "variables")
+
+
+# train
+
+
+def test_training_fills_a_run_folder(run):
+    assert {path.name for path in run.iterdir()} >= {
+        "config.json",
+        "model.keras",
+        "saved_model",
+        "history.csv",
+        "figures",
+        "tensorboard",
+    }
+    assert [path.name for path in runs.figures(run)] == [
+        "history.png",
+        "reconstructions.png",
+        "samples.png",
+    ]
+    for split in ("train", "validation"):
+        assert list((run / "tensorboard" / split).glob("events.*"))
+    assert tf.saved_model.contains_saved_model(str(run / "saved_model"))
+    assert not list(run.rglob(".*"))
+
+
+def test_the_config_says_all_that_the_run_is_made_of(run, place):
+    config = read_json(run / "config.json")
+    assert config == {
+        **dataclasses.asdict(runs.Config()),
+        "data": str(place / "images.npz"),
+        "binarize": None,
+        "batch_size": 16,
+        "epochs": 2,
+        "latent_dim": 2,
+        "network": "dense:widths=[8]",
+        "likelihood": "normal:variance=shared",
+        "seed": 7,
+    }
+
+
+def test_the_saved_model_is_the_trained_one(run, place):
+    folder, config, vae = runs.read(run)
+    assert folder == run
+    assert dataclasses.asdict(config) == read_json(run / "config.json")
+    assert type(vae) is kv.VAE
+    assert int(vae.training_step) == 2 * 3
+    assert (vae.event_shape, vae.latent.latent_dim) == ((8, 8, 1), 2)
+    validation = np.load(place / "images.npz")["validation"]
+    loss = vae.evaluate(validation, batch_size=16, verbose=0, return_dict=True)["loss"]
+    assert loss == pytest.approx(history_of(run)["val_loss"][-1], rel=1e-5)
+
+
+def test_the_history_has_a_row_for_every_epoch(run):
+    history = history_of(run)
+    assert history["epoch"] == [0.0, 1.0]
+    for name in ("loss", "reconstruction_loss", "kl_loss", "elbo"):
+        for values in (history[name], history[f"val_{name}"]):
+            assert len(values) == 2
+            assert np.isfinite(values).all()
+    np.testing.assert_allclose(np.negative(history["elbo"]), history["loss"], rtol=1e-6)
+    assert runs.training_seconds(run) > 0.0
+
+
+def test_the_figures_are_pictures(run):
+    for path in runs.figures(run):
+        picture = matplotlib.image.imread(path)
+        assert picture.shape[0] > 100
+        assert picture.shape[1] > 100
+        assert picture.std() > 0.0
+
+
+def test_training_prints_the_config_the_figures_and_what_to_do_next(trained):
+    run, output = trained
+    lines = output.splitlines()
+    assert any(line.split() == ["latent_dim", "2"] for line in lines)
+    assert any("epoch 2/2" in line and "val_elbo" in line for line in lines)
+    for path in runs.figures(run):
+        assert str(path) in lines
+    assert f"Next: keras-vae evaluate {run}" in lines
+
+
+def test_the_config_of_a_run_repeats_it_exactly(run, tmp_path):
+    keras.utils.set_random_seed(12345)
+    succeed("train", "--config", run / "config.json", "--output", tmp_path / "again")
+    assert history_of(tmp_path / "again") == history_of(run)
+    assert read_json(tmp_path / "again" / "config.json") == read_json(run / "config.json")
+    one, other = kv.load(run / "model.keras"), kv.load(tmp_path / "again" / "model.keras")
+    for first, second in zip(one.weights, other.weights):
+        np.testing.assert_array_equal(first.numpy(), second.numpy())
+
+
+def test_options_override_the_config_and_an_empty_folder_is_filled(vector_run):
+    config = runs.Config.read(vector_run / "config.json")
+    assert (config.posterior, config.objective) == ("point", "reconstruction")
+    assert (config.epochs, config.latent_dim) == (1, 2)
+    assert config.likelihood == "normal:variance=shared"
+
+
+def test_events_that_are_no_images_have_the_history_alone(vector_run):
+    assert [path.name for path in runs.figures(vector_run)] == ["history.png"]
+
+
+def test_digits_are_binary_and_beta_warms_up(digits_run):
+    config = read_json(digits_run / "config.json")
+    assert (config["data"], config["binarize"]) == ("digits", "auto")
+    assert (config["likelihood"], config["objective"]) == ("bernoulli", "elbo:beta=linear(steps=4)")
+    batches = [128] * 10 + [70]
+    weights = [min(step / 4.0, 1.0) for step in range(11)]
+    history = history_of(digits_run)
+    assert history["beta"][0] == pytest.approx(np.average(weights, weights=batches), rel=1e-5)
+    assert history["val_beta"] == [1.0]
+
+
+# evaluate
+
+
+def test_evaluating_writes_and_prints_the_figures_of_merit(metrics):
+    values, output = metrics
+    assert set(values) == FIGURES_OF_MERIT
+    assert (values["num_examples"], values["num_samples"]) == (10, 20)
+    for name, value in values.items():
+        shown = next(line.split() for line in output.splitlines() if line.split()[:1] == [name])
+        if value is None:
+            assert shown == [name, "-"]
+        else:
+            assert float(shown[1]) == pytest.approx(value, abs=5e-4)
+
+
+def test_the_figures_of_merit_are_those_of_the_test_set(metrics, run, place):
+    values, _ = metrics
+    vae, x = kv.load(run / "model.keras"), np.load(place / "images.npz")["test"]
+    elbo, likelihood = vae.elbo(x, seed=7), vae.log_likelihood(x, 20, seed=7)
+    assert values["elbo"] == pytest.approx(elbo.mean(), rel=1e-5)
+    assert values["elbo"] == pytest.approx(
+        -(values["reconstruction_loss"] + values["kl_loss"]), rel=1e-6
+    )
+    assert values["nll"] == pytest.approx(-likelihood.mean(), rel=1e-5)
+    assert values["nll_standard_error"] == pytest.approx(
+        likelihood.std(ddof=1) / math.sqrt(10), rel=1e-3
+    )
+    assert values["nll_monte_carlo_error"] > 0.0
+    assert values["bits_per_dim"] is None
+    assert 0 <= values["active_units"] <= 2
+    assert values["training_seconds"] == runs.training_seconds(run)
+
+
+def test_binary_data_has_bits_per_dimension(digits_run):
+    values = read_json(digits_run / "metrics.json")
+    assert values["num_examples"] == 297
+    assert values["bits_per_dim"] == pytest.approx(values["nll"] / (64 * math.log(2)))
+    assert 0.5 < values["bits_per_dim"] < 1.5
+
+
+def test_a_model_without_a_density_is_scored_by_its_reconstructions(vector_run, place):
+    succeed("evaluate", vector_run, "--num-samples", 5)
+    values = read_json(vector_run / "metrics.json")
+    assert set(values) == FIGURES_OF_MERIT
+    needs_density = ("elbo", "nll", "nll_standard_error", "nll_monte_carlo_error", "kl_loss")
+    assert [values[name] for name in needs_density] == [None] * 5
+    vae, x = kv.load(vector_run / "model.keras"), np.load(place / "vectors.npy")[-4:]
+    log_px = vae.observation(vae.encode(x).mean).log_prob(x).numpy()
+    assert values["reconstruction_loss"] == pytest.approx(-log_px.mean(), rel=1e-5)
+
+
+def test_evaluating_again_gives_the_same_figures(run, metrics):
+    values, _ = metrics
+    again = runs.evaluate(run, 20)
+    assert set(again) == FIGURES_OF_MERIT
+    assert {**again, "evaluation_seconds": 0} == {**values, "evaluation_seconds": 0}
+
+
+# sample
+
+
+def test_a_picture_of_samples_is_drawn_in_a_new_folder(run, tmp_path):
+    path = tmp_path / "new" / "samples.png"
+    assert str(path) in succeed("sample", run, "--output", path, "--n", 6).splitlines()
+    picture = matplotlib.image.imread(path)
+    assert picture.std() > 0.0
+
+
+def test_a_file_of_samples_holds_those_of_the_model(run, tmp_path):
+    succeed("sample", run, "--output", tmp_path / "s.npz", "--n", 5, "--seed", 3)
+    with np.load(tmp_path / "s.npz") as file:
+        drawn = dict(file)
+    assert {name: values.shape for name, values in drawn.items()} == {
+        "x": (5, 8, 8, 1),
+        "mean": (5, 8, 8, 1),
+        "z": (5, 2),
+    }
+    expected = kv.load(run / "model.keras").sample(5, seed=3)
+    for name, values in expected._asdict().items():
+        np.testing.assert_allclose(drawn[name], values, rtol=1e-5, atol=1e-5)
+
+
+def test_samples_follow_the_seed_from_a_run_and_from_an_export(run, tmp_path):
+    exported = tmp_path / "exported"
+    assert str(exported) in succeed("export", run, "--output", exported).splitlines()
+    sources = {"run": (run, 3), "again": (run, 3), "export": (exported, 3), "other": (run, 4)}
+    drawn = {}
+    for name, (source, seed) in sources.items():
+        path = tmp_path / f"{name}.npz"
+        succeed("sample", source, "--output", path, "--n", 4, "--seed", seed)
+        with np.load(path) as file:
+            drawn[name] = file["x"]
+    np.testing.assert_array_equal(drawn["again"], drawn["run"])
+    np.testing.assert_array_equal(drawn["export"], drawn["run"])
+    assert not np.any(np.all(drawn["other"] == drawn["run"], axis=(1, 2, 3)))
+
+
+def test_samples_of_binary_data_are_binary(digits_run, tmp_path):
+    succeed("sample", digits_run, "--output", tmp_path / "s.npz", "--seed", -1)
+    with np.load(tmp_path / "s.npz") as file:
+        assert file["x"].shape == (64, 8, 8, 1)
+        assert set(np.unique(file["x"])) == {0.0, 1.0}
+        assert np.all((file["mean"] > 0.0) & (file["mean"] < 1.0))
+
+
+# export, info, datasets
+
+
+def test_an_export_has_every_signature(run, tmp_path):
+    succeed("export", run, "--output", tmp_path / "deep" / "model")
+    model = tf.saved_model.load(str(tmp_path / "deep" / "model"))
+    assert set(model.signatures) >= {
+        "encode",
+        "decode",
+        "reconstruct",
+        "sample",
+        "elbo",
+        "log_likelihood",
+    }
+    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["model"]
+
+
+def test_info_shows_config_parts_and_figures(run, metrics):
+    output = succeed("info", run)
+    words = [line.split() for line in output.splitlines()]
+    assert ["network", "dense:widths=[8]"] in words
+    assert ["parameters", str(kv.load(run / "model.keras").count_params())] in words
+    for part in ("Normal(variance='shared'", "DiagonalNormal()", "ELBO(beta=Constant(value=1.0)"):
+        assert part in output
+    assert ["nll", f"{metrics[0]['nll']:.3f}"] in words
+    for path in runs.figures(run):
+        assert str(path) in output.splitlines()
+
+
+def test_paths_are_printed_letter_by_letter(run, tmp_path):
+    folder = tmp_path / "beta [bold] [/bold] [4]"
+    folder.mkdir()
+    for name in ("config.json", "model.keras", "figures"):
+        copy = shutil.copytree if name == "figures" else shutil.copy
+        copy(run / name, folder / name)
+    lines = succeed("info", folder).splitlines()
+    for path in runs.figures(folder):
+        assert str(path) in lines
+
+
+def test_datasets_lists_the_sets_and_every_strategy():
+    output = succeed("datasets")
+    (row,) = [line for line in output.splitlines() if "digits" in line]
+    for cell in ("(8, 8, 1)", "1350", "150", "297", "dynamic"):
+        assert cell in row
+    families = ("network", "likelihood", "posterior", "prior", "objective", "schedule")
+    for family in families:
+        (line,) = [line for line in output.splitlines() if line.split()[:1] == [family]]
+        assert all(name in line for name in _registry.names(family))
+
+
+def test_the_version_is_printed_by_the_module_too(monkeypatch, capsys):
+    assert succeed("--version").strip() == kv.__version__
+    monkeypatch.setattr(sys, "argv", ["keras_vae", "--version"])
+    with pytest.raises(SystemExit) as caught:
+        runpy.run_module("keras_vae", run_name="__main__")
+    assert not caught.value.code
+    assert capsys.readouterr().out.strip() == kv.__version__
+
+
+@pytest.mark.parametrize("name", ["train", "evaluate", "sample", "export", "info", "datasets"])
+def test_every_command_explains_itself(name):
+    assert "Usage: keras-vae" in succeed(name, "--help")
+    assert name in succeed("--help")
+
+
+# Mistakes
+
+BAD_TRAINING = {
+    "no epochs": (["--epochs", "0"], "epochs is 0; expected a whole number of at least 1"),
+    "no latents": (["--latent-dim", "0"], "latent_dim is 0"),
+    "no batch": (["--batch-size", "0"], "batch_size is 0"),
+    "no learning": (["--learning-rate", "0"], "learning_rate is 0.0; expected a finite number"),
+    "negative seed": (["--seed", "-1"], "seed is -1"),
+    "large seed": (["--seed", str(2**40)], "eed"),
+    "strategy": (["--strategy", "mirored"], "Did you mean 'mirrored'?"),
+    "binarize": (["--binarize", "dynamc"], "Did you mean 'dynamic'?"),
+    "binarize real": (["--binarize", "static"], "lie outside 0..1"),
+    "likelihood": (["--likelihood", "norml"], "Did you mean 'normal'?"),
+    "option": (["--likelihood", "normal:varianc=shared"], "Did you mean 'variance'?"),
+    "option value": (["--likelihood", "normal:variance=share"], "Did you mean 'shared'?"),
+    "option syntax": (["--likelihood", "normal:shared"], "expected key=value"),
+    "posterior": (["--posterior", "diagonal"], "Did you mean 'diagonal_normal'?"),
+    "prior": (["--prior", "normal"], "expected one of standard_normal"),
+    "objective": (["--objective", "elbow"], "Did you mean 'elbo'?"),
+    "mismatch": (["--posterior", "point"], "needs a posterior that offers density"),
+    "network": (["--network", "dens"], "Did you mean 'dense'?"),
+    "network shape": (["--network", "conv"], "received the event shape (6,)"),
+    "network width": (["--network", "dense:widths=[0]"], "widths is 0"),
+    "network one width": (["--network", "dense:widths=8"], "widths is 8"),
+    "network no filters": (
+        ["--network", "conv:filters=[]", "--data", "{place}/images.npz"],
+        "filters",
+    ),
+    "network syntax": (["--network", "dense(widths=[8]"], "expected name or name:key=value"),
+    "beta": (["--beta", "-1"], "beta is -1; expected a number of at least 0"),
+    "beta word": (["--beta", "linaer"], "Did you mean 'linear'?"),
+    "beta option": (["--beta", "linear(step=3)"], "Did you mean 'steps'?"),
+    "beta twice": (["--beta", "3", "--objective", "elbo:beta=2"], "with the objective 'elbo'"),
+    "beta elsewhere": (["--beta", "3", "--objective", "reconstruction"], "beta is 3"),
+    "beta of a number": (["--beta", "3", "--config", "{place}/number.json"], "objective"),
+    "data": (["--data", "digit"], "Did you mean 'digits'?"),
+    "data file": (["--data", "{place}/nothing.npz"], "There is no file"),
+    "data cut": (["--data", "{place}/cut.npz"], "could not be read as NumPy data"),
+    "data nan": (["--data", "{place}/nan.npy"], "1 NaN or infinite value(s)"),
+    "data too few": (["--data", "{place}/tiny.npy"], "expected at least 3"),
+    "data grey": (
+        ["--data", "{place}/grey.npy", "--likelihood", "bernoulli"],
+        "The values of grey lie outside the support of the likelihood 'bernoulli'",
+    ),
+    "config": (["--config", "{place}/nothing.json"], "could not be read as JSON"),
+    "config broken": (["--config", "{place}/broken.json"], "could not be read as JSON"),
+    "config list": (["--config", "{place}/list.json"], "holds list; expected a JSON object"),
+    "config key": (["--config", "{place}/unknown.json"], "Did you mean 'epochs'?"),
+    "config folder": (["--config", "{place}"], "could not be read as JSON"),
+    "no number": (["--epochs", "many"], "--epochs"),
+    "no such option": (["--epoch", "3"], "--epoch"),
+}
+OTHER_MISTAKES = {
+    "types": ("train --config {place}/types.json --output {new}", "epochs is '3' (str)"),
+    "null": ("train --config {place}/null.json --output {new}", "latent_dim is missing"),
+    "no output": ("train --epochs 1", "--output"),
+    "no command": ("trian --output {new}", "trian"),
+    "occupied folder": ("train --output {run}", "is not empty; expected a new folder"),
+    "occupied file": ("train --output {place}/taken.npz", "expected a new folder"),
+    "evaluate nothing": ("evaluate {place}/nothing", "holds no run; expected a folder with"),
+    "evaluate a file": ("evaluate {run}/model.keras", "holds no run"),
+    "evaluate foreign": ("evaluate {place}/foreign", "holds a Sequential; expected a keras_vae"),
+    "evaluate no samples": ("evaluate {run} --num-samples 0", "num_samples is 0"),
+    "info nothing": ("info {place}/nothing", "holds no run"),
+    "info foreign": ("info {place}/foreign", "holds a Sequential"),
+    "info damaged model": ("info '{place}/damaged model.keras'", "model.keras"),
+    "info damaged config": ("info '{place}/damaged config.json'", "could not be read as JSON"),
+    "export nothing": ("export {place}/nothing --output {new}", "holds no run"),
+    "export occupied": ("export {run} --output {run}/saved_model", "exists already"),
+    "export foreign": ("export {place}/foreign --output {new}", "holds a Sequential"),
+    "sample nothing": ("sample {place}/nothing --output {new}.npz", "neither a run nor a SavedM"),
+    "sample nothing in depth": ("sample {place}/nothing --output {new}/s.npz", "neither a run"),
+    "sample foreign": ("sample {place}/foreign --output {new}.npz", "neither a run nor a Saved"),
+    "sample foreign export": (
+        "sample {place}/foreign_export --output {new}.npz",
+        "has no signature 'sample'",
+    ),
+    "sample garbage": ("sample {place}/garbage --output {new}.npz", "garbage"),
+    "sample damaged": ("sample '{place}/damaged export' --output {new}.npz", "damaged export"),
+    "sample none": ("sample {run} --output {new}.npz --n 0", "n is 0"),
+    "sample too many": ("sample {run} --output {new}.npz --n 2147483648", "2147483648"),
+    "sample large seed": (
+        f"sample {{run}} --output {{new}}.npz --seed {2**64}",
+        "expected a whole number or a pair",
+    ),
+    "sample suffix": ("sample {run} --output {new}.jpg", "expected a name ending in .png or .npz"),
+    "sample occupied": ("sample {run} --output {place}/taken.npz", "exists already"),
+    "sample occupied picture": ("sample {run} --output {place}/taken.png", "exists already"),
+    "sample vectors": ("sample {vectors} --output {new}.png", "no images; expected --output FILE"),
+    "sample vectors in depth": ("sample {vectors} --output {new}/s.png", "are no images"),
+}
+
+
+def refused(place, words, *arguments):
+    """Runs a mistaken command: status 2, at most three lines, and no file touched."""
+    before = tree(place)
+    status, _, err = command(*arguments)
+    assert status == 2
+    assert words in " ".join(err.split())
+    assert len([line for line in err.splitlines() if line.strip()]) <= 3
+    assert "Traceback" not in err
+    assert tree(place) == before
+
+
+@pytest.mark.parametrize("mistake", BAD_TRAINING)
+def test_a_mistaken_training_is_refused_and_leaves_nothing(mistake, place):
+    options, words = BAD_TRAINING[mistake]
+    options = [option.format(place=place) for option in options]
+    base = ("--output", place / "deep" / "new", "--data", place / "vectors.npy", "--epochs", "1")
+    refused(place, words, "train", *base, *TINY, *options)
+
+
+@pytest.mark.usefixtures("foreign", "damaged")
+@pytest.mark.parametrize("mistake", OTHER_MISTAKES)
+def test_any_other_mistake_is_refused_and_changes_nothing(mistake, place, run, vector_run):
+    line, words = OTHER_MISTAKES[mistake]
+    folders = {"place": place, "run": run, "vectors": vector_run, "new": place / "new"}
+    arguments = [part.format(**folders) for part in shlex.split(line)]
+    refused(place, words, *arguments)
+
+
+@pytest.fixture
+def failing_objective():
+    """The name of an objective that fails in the first step, forgotten again afterwards."""
+    objects = keras.saving.get_custom_objects()
+    before = dict(objects)
+
+    @_registry.register("objective", "failing")
+    class Failing(kv.objectives.Objective):
+        terms = ("promised",)
+
+        def _evaluate(self, latent_pass):
+            return kv._types.LossOutput(-latent_pass.log_px[0], {})
+
+    yield Failing.short_name
+    _registry._FAMILIES["objective"].pop("failing")
+    objects.clear()
+    objects.update(before)
+
+
+def test_a_training_that_fails_leaves_nothing_behind(failing_objective, place, tmp_path):
+    config = runs.Config(
+        str(place / "vectors.npy"), network="dense:widths=[8]", objective=failing_objective
+    )
+    there = tmp_path / "there"
+    there.mkdir()
+    for folder in (there, tmp_path / "not" / "there"):
+        with pytest.raises(ValueError, match="'failing' returned the terms"):
+            runs.train(config, folder)
+    assert list(tmp_path.rglob("*")) == [there]
+
+
+def test_a_training_that_fails_gives_the_terminal_back(failing_objective, place, tmp_path):
+    config = runs.Config(
+        str(place / "vectors.npy"), network="dense:widths=[8]", objective=failing_objective
+    )
+    file = io.StringIO()
+    before = sys.stdout, sys.stderr
+    try:
+        with pytest.raises(ValueError, match="'failing' returned the terms"):
+            runs.train(
+                config, tmp_path / "run", rich.console.Console(file=file, force_terminal=True)
+            )
+        after = sys.stdout, sys.stderr
+    finally:
+        sys.stdout, sys.stderr = before
+    assert after == before
+    assert file.getvalue().count("\x1b[?25l") == file.getvalue().count("\x1b[?25h")
+
+
+# Functions behind the commands
+
+
+@pytest.mark.parametrize(
+    ("objective", "beta", "expected"),
+    [
+        ("elbo", "4", kv.objectives.ELBO(4.0)),
+        ("elbo", 0.5, kv.objectives.ELBO(0.5)),
+        ("elbo:samples=3", "2", kv.objectives.ELBO(2.0, samples=3)),
+        ("elbo(samples=3)", "cosine(steps=9)", kv.objectives.ELBO("cosine:steps=9", samples=3)),
+        ("elbo:beta=7", None, kv.objectives.ELBO(7.0)),
+    ],
+)
+def test_beta_is_put_into_the_objective(objective, beta, expected):
+    made = _registry.get("objective", runs.objective_with_beta(objective, beta))
+    assert (made.beta, made.samples) == (expected.beta, expected.samples)
+
+
+def test_no_beta_leaves_every_objective():
+    assert runs.objective_with_beta("reconstruction", None) == "reconstruction"
+
+
+def test_a_config_reads_what_it_wrote(tmp_path):
+    config = runs.Config(data="x.npy", binarize=None, epochs=3, objective="elbo:beta=4")
+    (tmp_path / "config.json").write_text(json.dumps(dataclasses.asdict(config)))
+    assert runs.Config.read(tmp_path / "config.json") == config
+    (tmp_path / "part.json").write_text('{"epochs": 3}')
+    assert runs.Config.read(str(tmp_path / "part.json")) == runs.Config(epochs=3)
+
+
+def test_training_seconds_are_unknown_without_a_history(tmp_path):
+    assert runs.training_seconds(tmp_path) is None
+    (tmp_path / "history.csv").write_text("epoch,loss\n0,1.5\n")
+    assert runs.training_seconds(tmp_path) is None
+    (tmp_path / "history.csv").write_text("epoch,loss,seconds\n0,1.5,2.5\n1,1.4,4.25\n")
+    assert runs.training_seconds(tmp_path) == 4.25
