@@ -131,6 +131,11 @@ SUPPORTS: dict[str, Support] = {
         lambda x: abs(x) < math.inf,
         "Drop or replace the rows with NaN or infinite entries.",
     ),
+    "positive": Support(
+        "finite numbers above 0",
+        lambda x: (x > 0.0) & (x < math.inf),
+        "Shift the data, or choose a likelihood for all real values such as 'normal'.",
+    ),
     "unit_interval": Support(
         "numbers between 0 and 1",
         lambda x: (x >= 0.0) & (x <= 1.0),

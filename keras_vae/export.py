@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import keras
 import tensorflow as tf
 
 from keras_vae._types import Tensor
@@ -27,7 +26,8 @@ def saved_model(vae: VAE, path: str | os.PathLike[str]) -> Path:
     - `log_likelihood(x, num_samples: int32[], seed: int32[2]) -> log_likelihood`: nats, (B,).
 
     The last two are left out where the posterior has no density. The same seed gives the same
-    answer in every process.
+    answer in every process. Each is also a method of the loaded object; `encode` is the default
+    signature of servers.
 
     Args:
         vae: The model.
@@ -47,11 +47,16 @@ def saved_model(vae: VAE, path: str | os.PathLike[str]) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     try:
-        archive = keras.export.ExportArchive()
-        archive.track(vae)
-        for name, (function, signature) in _endpoints(vae).items():
-            archive.add_endpoint(name, function, signature)
-        archive.write_out(temporary / "model", verbose=False)
+        module = tf.Module()
+        module.weights = [variable.value for variable in vae.variables]
+        signatures = {
+            name: tf.function(function, input_signature=signature)
+            for name, (function, signature) in _endpoints(vae).items()
+        }
+        for name, function in signatures.items():
+            setattr(module, name, function)
+        signatures["serving_default"] = signatures["encode"]
+        tf.saved_model.save(module, str(temporary / "model"), signatures)
         (temporary / "model").rename(target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

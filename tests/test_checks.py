@@ -221,8 +221,13 @@ def test_a_wrong_seed_is_refused_in_words(seed):
 # supports
 
 
-INSIDE = {"real": [-1e30, 0.0, 3.0], "unit_interval": [0.0, 0.5, 1.0]}
+INSIDE = {
+    "positive": [1e-30, 1.0, 1e30],
+    "real": [-1e30, 0.0, 3.0],
+    "unit_interval": [0.0, 0.5, 1.0],
+}
 OUTSIDE = {
+    "positive": [0.0, -1.0, np.nan, np.inf],
     "real": [np.nan, np.inf, -np.inf],
     "unit_interval": [-1e-6, 1.00001, 255.0, np.nan, np.inf],
 }

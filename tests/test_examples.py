@@ -1,0 +1,40 @@
+"""Every example runs to its end."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+QUICK = {
+    "custom_likelihood.py": ["--quick"],
+    "demo.py": ["--output", "runs/demo", "--epochs", "1", "--num-samples", "10"],
+}
+
+
+def test_every_example_is_tried():
+    assert {path.name for path in EXAMPLES.glob("*.py")} == set(QUICK)
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_the_example_runs(name, tmp_path):
+    command = [sys.executable, str(EXAMPLES / name), *QUICK[name]]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr[-2000:]
+    assert "nats" in run.stdout
+    if name == "demo.py":
+        figures = {path.name for path in (tmp_path / "runs" / "demo" / "figures").iterdir()}
+        assert figures == {
+            "history.png",
+            "reconstructions.png",
+            "samples.png",
+            "saved_model_samples.png",
+        }
+
+
+def test_the_custom_likelihood_stays_under_thirty_lines():
+    text = (EXAMPLES / "custom_likelihood.py").read_text()
+    start = text.index("@kv.register")
+    body = text[start : text.index("\n\n\n", start)].splitlines()
+    assert len(body) < 30
