@@ -32,12 +32,12 @@ def one_of(name: str, received: object, known: Sequence[str]) -> Any:
     )
 
 
-def integer(name: str, received: object, minimum: int = 1) -> int:
-    """Returns `received` as an int of at least `minimum`.
+def integer(name: str, received: object, minimum: int = 1, maximum: int | None = None) -> int:
+    """Returns `received` as an int of at least `minimum` and at most `maximum`.
 
     Raises:
         TypeError: if it is not a whole number.
-        ValueError: if it is too small.
+        ValueError: if it is too small or too large.
     """
     if isinstance(received, bool) or not isinstance(received, (int, np.integer)):
         raise TypeError(
@@ -46,7 +46,26 @@ def integer(name: str, received: object, minimum: int = 1) -> int:
         )
     if received < minimum:
         raise ValueError(f"{name} is {received}; expected a whole number of at least {minimum}.")
+    if maximum is not None and received > maximum:
+        raise ValueError(f"{name} is {received}; expected a whole number of at most {maximum}.")
     return int(received)
+
+
+def integers(
+    name: str, received: object, example: str = "8 or (512, 512)", fewest: int = 1
+) -> tuple[int, ...]:
+    """Returns one positive int or a sequence of at least `fewest` of them as a tuple.
+
+    Raises:
+        TypeError, ValueError: if it is anything else; `example` says what would do.
+    """
+    if isinstance(received, (int, np.integer)) and not isinstance(received, bool):
+        received = (received,)
+    if not isinstance(received, (tuple, list, tf.TensorShape)) or len(received) < fewest:
+        raise TypeError(
+            f"{name} is {received!r}; expected positive whole numbers, such as {example}."
+        )
+    return tuple(integer(f"{name}[{place}]", value) for place, value in enumerate(received))
 
 
 def number(
@@ -61,9 +80,13 @@ def number(
     bound = f"a finite number {'above' if above else 'of at least'} {minimum:g}"
     if minimum == -math.inf:
         bound = "a finite number"
-    if isinstance(received, bool) or not isinstance(received, (int, float, np.number)):
+    real = (int, float, np.integer, np.floating)
+    if isinstance(received, bool) or not isinstance(received, real):
         raise TypeError(f"{name} is {received!r} ({type(received).__name__}); expected {bound}.")
-    value = float(received)
+    try:
+        value = float(received)
+    except OverflowError:
+        value = math.inf
     if not math.isfinite(value) or value < minimum or (above and value == minimum):
         raise ValueError(f"{name} is {received!r}; expected {bound}.")
     return value
@@ -75,14 +98,8 @@ def shape(name: str, received: object) -> tuple[int, ...]:
     Raises:
         TypeError, ValueError: if it is anything else.
     """
-    if isinstance(received, (int, np.integer)) and not isinstance(received, bool):
-        received = (received,)
-    if not isinstance(received, (tuple, list, tf.TensorShape)) or len(received) == 0:
-        raise TypeError(
-            f"{name} is {received!r}; expected a tuple of positive whole numbers without the batch "
-            "axis, such as (28, 28, 1) for images or (10,) for vectors."
-        )
-    return tuple(integer(f"{name}[{axis}]", size) for axis, size in enumerate(received))
+    example = "(28, 28, 1) for images or (10,) for vectors, without the batch axis"
+    return integers(name, received, example)
 
 
 def seed_pair(seed: object) -> np.ndarray:
@@ -91,7 +108,10 @@ def seed_pair(seed: object) -> np.ndarray:
     Raises:
         TypeError: if `seed` is neither.
     """
-    values = np.atleast_1d(np.asarray(seed))
+    try:
+        values = np.atleast_1d(np.asarray(seed))
+    except ValueError:  # a ragged nest
+        values = np.empty(0)
     if values.shape not in ((1,), (2,)) or values.dtype.kind not in "iu":
         raise TypeError(f"seed is {seed!r}; expected a whole number or a pair of whole numbers.")
     wrapped = values.astype(np.int64).astype(np.uint64) & np.uint64(0xFFFFFFFF)
@@ -149,7 +169,7 @@ def assert_support(x: tf.Tensor, support: str, likelihood: str) -> tf.Tensor:
     """Returns x (B, E); running it fails when a value lies outside the support.
 
     The failure is an `InvalidArgumentError` whose message opens with `MARK`; `user_message` finds
-    the sentence in it. Compiled by XLA the check is dropped.
+    the sentence in it. XLA cannot compile it.
     """
     inside = SUPPORTS[support].contains(x)
 

@@ -42,7 +42,7 @@ def register(family: str, name: str) -> Callable[[C], C]:
             )
         members[name] = cls
         setattr(cls, "short_name", name)  # noqa: B010  (the type is any class)
-        return keras.saving.register_keras_serializable(PACKAGE, f"{family}.{cls.__name__}")(cls)
+        return keras.saving.register_keras_serializable(PACKAGE, f"{family}.{name}")(cls)
 
     return decorate
 
@@ -131,6 +131,8 @@ def parse(text: str) -> tuple[str, dict[str, Any]]:
             raise ValueError(
                 f"Option {part.strip()!r} of {text!r} has no value; expected key=value."
             )
+        if key.strip() in options:
+            raise ValueError(f"Option {key.strip()!r} stands twice in {text!r}; expected it once.")
         options[key.strip()] = _literal(value.strip())
     return name, options
 
@@ -167,7 +169,8 @@ class Configurable:
         return {
             key: keras.saving.serialize_keras_object(getattr(self, key))
             for key, parameter in arguments.items()
-            if key != "self" and parameter.kind is not parameter.VAR_KEYWORD
+            if key != "self"
+            and parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
         }
 
     @classmethod

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import rich.console
+import rich.markup
 import rich.table
 import tensorflow as tf
 import typer
@@ -20,6 +21,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain texts: a mistake gets a sentence, not a box
 )
 console = rich.console.Console()
 STRATEGY = "a name, or name:key=value,..."
@@ -95,7 +97,7 @@ def train(
     folder = runs.train(Config(**chosen), output, console)
     _print_pairs(json.loads((folder / runs.CONFIG).read_text()))
     _print_paths(runs.figures(folder))
-    console.print(f"Next: keras-vae evaluate {folder}")
+    _print_line(f"Next: keras-vae evaluate {folder}")
 
 
 @app.command()
@@ -115,21 +117,23 @@ def sample(
     seed: Annotated[int, typer.Option(help="The same seed gives the same samples.")] = 0,
 ) -> None:
     """Draw new examples from p(z), then p(x|z)."""
-    _checks.integer("n", n)
+    _checks.integer("n", n, maximum=2**31 - 1)
     _new_file(output, (".png", ".npz"))
     exported = source / runs.SAVED_MODEL
     model = _open_saved_model(exported if exported.is_dir() else source)
     pair = tf.constant(_checks.seed_pair(seed))
     drawn = model.signatures["sample"](n=tf.constant(n), seed=pair)
     drawn = {name: values.numpy() for name, values in drawn.items()}
-    if output.suffix == ".npz":
-        np.savez_compressed(output, **drawn)
-    elif plots.is_image(drawn["mean"].shape[1:]):
-        plots.image_grid(drawn["mean"]).savefig(output)
-    else:
+    as_picture = output.suffix == ".png"
+    if as_picture and not plots.is_image(drawn["mean"].shape[1:]):
         raise ValueError(
             f"Samples of shape {drawn['mean'].shape[1:]} are no images; expected --output FILE.npz."
         )
+    output.parent.mkdir(parents=True, exist_ok=True)
+    if as_picture:
+        plots.image_grid(drawn["mean"]).savefig(output)
+    else:
+        np.savez_compressed(output, **drawn)
     _print_paths([output])
 
 
@@ -187,7 +191,6 @@ def _new_file(path: Path, suffixes: tuple[str, ...]) -> None:
         raise ValueError(f"--output is {path}; expected a name ending in {' or '.join(suffixes)}.")
     if path.exists():
         raise FileExistsError(f"{path} exists already; choose another --output.")
-    path.parent.mkdir(parents=True, exist_ok=True)
 
 
 def _print_pairs(values: dict[str, Any]) -> None:
@@ -196,10 +199,15 @@ def _print_pairs(values: dict[str, Any]) -> None:
         shown = (
             f"{value:.3f}" if isinstance(value, float) and name != "learning_rate" else str(value)
         )
-        table.add_row(name, "-" if value is None else shown)
+        table.add_row(name, "-" if value is None else rich.markup.escape(shown))
     console.print(table)
 
 
 def _print_paths(paths: list[Path]) -> None:
     for path in paths:
-        console.print(str(path), soft_wrap=True)
+        _print_line(str(path))
+
+
+def _print_line(text: str) -> None:
+    """Prints a line that can be copied whole: neither wrapped nor read as markup."""
+    console.print(text, soft_wrap=True, markup=False, highlight=False)

@@ -47,7 +47,7 @@ class Inference:
             seed: Whole number or pair of them; the same seed gives the same events, here and from
                 the exported model. None takes one from NumPy's global generator.
         """
-        n = _checks.integer("n", n)
+        n = _checks.integer("n", n, maximum=2**31 - 1)
         if seed is None:
             seed = np.random.randint(0, 2**31, 2)
         specs = [tf.TensorSpec([], tf.int32), tf.TensorSpec([2], tf.int32)]

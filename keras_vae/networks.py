@@ -18,7 +18,7 @@ Shape = tuple[int, ...]
 
 
 def dense_encoder(
-    event_shape: Shape, widths: Sequence[int] = (512, 512), activation: str = "silu"
+    event_shape: Shape, widths: int | Sequence[int] = (512, 512), activation: str = "silu"
 ) -> keras.Model:
     """Returns a fully connected encoder: (B, E) -> (B, widths[-1])."""
     inputs = keras.Input(event_shape, name="x")
@@ -29,7 +29,7 @@ def dense_encoder(
 def dense_decoder(
     input_dim: int,
     output_shape: Shape,
-    widths: Sequence[int] = (512, 512),
+    widths: int | Sequence[int] = (512, 512),
     activation: str = "silu",
 ) -> keras.Model:
     """Returns a fully connected decoder: (B, input_dim) -> (B, *output_shape), float32."""
@@ -44,7 +44,7 @@ def dense_decoder(
 
 def conv_encoder(
     event_shape: Shape,
-    filters: Sequence[int] | None = None,
+    filters: int | Sequence[int] | None = None,
     width: int = 256,
     activation: str = "silu",
 ) -> keras.Model:
@@ -70,7 +70,7 @@ def conv_encoder(
 def conv_decoder(
     input_dim: int,
     output_shape: Shape,
-    filters: Sequence[int] | None = None,
+    filters: int | Sequence[int] | None = None,
     width: int = 256,
     activation: str = "silu",
 ) -> keras.Model:
@@ -116,7 +116,7 @@ def conv_levels(event_shape: Shape) -> tuple[int, ...]:
     return tuple(min(32 * 2**level, 256) for level in range(levels))
 
 
-def _filters(event_shape: Shape, filters: Sequence[int] | None) -> tuple[int, ...]:
+def _filters(event_shape: Shape, filters: int | Sequence[int] | None) -> tuple[int, ...]:
     if len(event_shape) != 3:
         raise ValueError(
             f"The conv network received the event shape {event_shape}; expected (height, width, "
@@ -124,7 +124,7 @@ def _filters(event_shape: Shape, filters: Sequence[int] | None) -> tuple[int, ..
         )
     if filters is None:
         return conv_levels(event_shape)
-    return tuple(_checks.integer("filters", count) for count in filters)
+    return _checks.integers("filters", filters)
 
 
 def _strides(sides: Shape) -> Shape:
@@ -139,9 +139,8 @@ def _sizes(event_shape: Shape, levels: int) -> list[Shape]:
     return sizes
 
 
-def _dense_stack(hidden: Any, widths: Sequence[int], activation: str, role: str) -> Any:
-    for level, width in enumerate(widths):
-        units = _checks.integer("widths", width)
+def _dense_stack(hidden: Any, widths: int | Sequence[int], activation: str, role: str) -> Any:
+    for level, units in enumerate(_checks.integers("widths", widths, fewest=0)):
         hidden = keras.layers.Dense(units, activation=activation, name=f"{role}_dense_{level}")(
             hidden
         )
@@ -169,8 +168,8 @@ class Dense(Network):
         activation: Name of a Keras activation.
     """
 
-    def __init__(self, widths: Sequence[int] = (512, 512), activation: str = "silu") -> None:
-        self.widths = tuple(widths)
+    def __init__(self, widths: int | Sequence[int] = (512, 512), activation: str = "silu") -> None:
+        self.widths = _checks.integers("widths", widths, fewest=0)
         self.activation = activation
 
     def encoder(self, event_shape: Shape) -> keras.Model:
@@ -193,9 +192,9 @@ class Conv(Network):
     """
 
     def __init__(
-        self, filters: Sequence[int] | None = None, width: int = 256, activation: str = "silu"
+        self, filters: int | Sequence[int] | None = None, width: int = 256, activation: str = "silu"
     ) -> None:
-        self.filters = None if filters is None else tuple(filters)
+        self.filters = None if filters is None else _checks.integers("filters", filters)
         self.width = _checks.integer("width", width)
         self.activation = activation
 

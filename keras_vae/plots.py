@@ -32,8 +32,13 @@ def image_grid(images: np.ndarray, columns: int | None = None, title: str = "") 
         images: (n, H, W, 1 or 3), values between 0 and 1; others are clipped.
         columns: Images in a row; about the square root of n by default.
         title: Drawn above, if any.
+
+    Raises:
+        ValueError: if there is no image.
     """
     count = len(images)
+    if count == 0:
+        raise ValueError("There is no image to draw; expected at least one.")
     columns = columns or math.ceil(math.sqrt(count))
     rows = -(-count // columns)
     figure = _figure(columns * INCH_PER_IMAGE, rows * INCH_PER_IMAGE + (0.35 if title else 0.0))
@@ -72,9 +77,11 @@ def history(logs: Mapping[str, Sequence[float]]) -> "Figure":
     figure = _figure(3.2 * len(names), 2.6)
     for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names):
         epochs = np.arange(1, len(logs[name]) + 1)
-        axes.plot(epochs, logs[name], color=BLUE, label="training")
+        marker = "o" if len(epochs) == 1 else ""  # a line through one point is invisible
+        axes.plot(epochs, logs[name], color=BLUE, marker=marker, label="training")
         if f"val_{name}" in logs:
-            axes.plot(epochs, logs[f"val_{name}"], color=ORANGE, label="validation")
+            validation = logs[f"val_{name}"]
+            axes.plot(epochs, validation, color=ORANGE, marker=marker, label="validation")
         axes.set_title(name.replace("_", " "), fontsize=10)
         axes.set_xlabel("epoch", fontsize=9)
         axes.tick_params(labelsize=8)

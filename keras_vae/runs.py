@@ -108,19 +108,20 @@ def train(config: Config, output: str | os.PathLike[str], console: Any = None) -
         )
     _checks.integer("epochs", config.epochs)
     _checks.number("learning_rate", config.learning_rate, 0.0, above=True)
-    keras.utils.set_random_seed(_checks.integer("seed", config.seed, 0))
+    keras.utils.set_random_seed(_checks.integer("seed", config.seed, 0, 2**32 - 1))
+    if Path(config.data).is_file():  # so that the run can be evaluated from elsewhere
+        config = dataclasses.replace(config, data=str(Path(config.data).resolve()))
     data = datasets.load(config.data, config.batch_size, binarize=config.binarize, seed=config.seed)
     config = dataclasses.replace(config, likelihood=config.likelihood or _likelihood(data))
     with distribute.strategy(config.strategy).scope():
         vae = _compiled(config, data)
-    existed = folder.exists()
+    made = [place for place in (folder, *folder.parents) if not place.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     try:
         history = _fit(vae, config, data, folder, console)
     except ValueError:
-        shutil.rmtree(folder)
-        if existed:
-            folder.mkdir()
+        for place in made[-1:] or list(folder.iterdir()):
+            shutil.rmtree(place) if place.is_dir() else place.unlink()
         raise
     _write_json(folder / CONFIG, dataclasses.asdict(config))
     _fill(folder, vae, data, history)
@@ -131,6 +132,7 @@ def evaluate(
     run: str | os.PathLike[str], num_samples: int = 500, console: Any = None
 ) -> dict[str, Any]:
     """Scores a run's model on its test set, writes `metrics.json` and returns what it holds."""
+    _checks.integer("num_samples", num_samples)
     folder, config, vae = read(run)
     data = datasets.load(config.data, config.batch_size, binarize=config.binarize, seed=config.seed)
     started = time.perf_counter()
@@ -222,15 +224,18 @@ def _fit(
         _Clock(),
         keras.callbacks.CSVLogger(str(folder / HISTORY)),
     ]
-    if console is not None:
-        watchers.append(callbacks.Progress(console))
-    fitted = vae.fit(
-        data.train,
-        validation_data=data.validation,
-        epochs=config.epochs,
-        callbacks=watchers,
-        verbose=0,
-    )
+    bar = callbacks.Progress(console) if console is not None else None
+    try:
+        fitted = vae.fit(
+            data.train,
+            validation_data=data.validation,
+            epochs=config.epochs,
+            callbacks=[*watchers, bar] if bar else watchers,
+            verbose=0,
+        )
+    finally:
+        if bar is not None:
+            bar.on_train_end()  # gives the terminal back whatever happened
     return fitted.history
 
 
@@ -264,6 +269,8 @@ def objective_with_beta(objective: str, beta: float | str | None) -> str:
     """
     if beta is None:
         return objective
+    if not isinstance(objective, str):
+        raise TypeError(f"objective is {objective!r}; expected a name, such as 'elbo'.")
     name, options = _registry.parse(objective)
     if name != "elbo" or "beta" in options:
         raise ValueError(

@@ -7,6 +7,7 @@ optimiser. A plain number stands for `Constant` wherever a schedule is taken.
 import math
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from keras_vae import _checks, _registry
@@ -114,8 +115,9 @@ class Sigmoid(_Ramp):
         self.steepness = _checks.number("steepness", steepness, 0.0, above=True)
 
     def _curve(self, fraction: Tensor) -> Tensor:
-        edge = 1.0 / (1.0 + math.exp(self.steepness / 2.0))
-        return (tf.sigmoid(self.steepness * (fraction - 0.5)) - edge) / (1.0 - 2.0 * edge)
+        # As a tanh, whose ratio is exactly 1 at the ends and neither overflows nor cancels.
+        quarter = tf.constant(self.steepness / 4.0, tf.float32)
+        return 0.5 + 0.5 * tf.tanh((2.0 * fraction - 1.0) * quarter) / tf.tanh(quarter)
 
 
 @register("schedule", "cyclical")
@@ -164,7 +166,8 @@ def get(identifier: Any) -> Schedule:
     Raises:
         ValueError, TypeError: for anything else, naming what is known.
     """
-    if isinstance(identifier, (int, float)) and not isinstance(identifier, bool):
+    numbers = (int, float, np.integer, np.floating)
+    if isinstance(identifier, numbers) and not isinstance(identifier, bool):
         return Constant(identifier)
     schedule: Schedule = _registry.get("schedule", identifier)
     return schedule

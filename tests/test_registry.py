@@ -260,7 +260,7 @@ def test_a_registered_class_is_found_under_its_name(family):
     assert Own.short_name == "own"
     assert _registry.names(family) == ["own"]
     assert _registry.get(family, "own:size=5").size == 5
-    assert serialized(Own())["registered_name"] == f"keras_vae>{family}.Own"
+    assert serialized(Own())["registered_name"] == f"keras_vae>{family}.own"
     assert restored(Own(7)).size == 7
 
 

@@ -488,8 +488,8 @@ BAD_TRAINING = {
     "mismatch": (["--posterior", "point"], "needs a posterior that offers density"),
     "network": (["--network", "dens"], "Did you mean 'dense'?"),
     "network shape": (["--network", "conv"], "received the event shape (6,)"),
-    "network width": (["--network", "dense:widths=[0]"], "widths is 0"),
-    "network one width": (["--network", "dense:widths=8"], "widths is 8"),
+    "network width": (["--network", "dense:widths=[0]"], "widths[0] is 0"),
+    "network width in words": (["--network", "dense:widths=wide"], "widths is 'wide'"),
     "network no filters": (
         ["--network", "conv:filters=[]", "--data", "{place}/images.npz"],
         "filters",

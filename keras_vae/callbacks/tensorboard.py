@@ -40,7 +40,7 @@ class TensorBoard(keras.callbacks.TensorBoard):
         super().__init__(log_dir=os.fspath(log_dir), **kwargs)
         self.num_images = _checks.integer("num_images", num_images, 0)
         self.image_freq = _checks.integer("image_freq", image_freq)
-        self.seed = seed
+        self.seed = tuple(_checks.seed_pair(seed).tolist())
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Writes the epoch's values, then the images."""

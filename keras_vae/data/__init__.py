@@ -75,8 +75,8 @@ def load(
     if method is not None:
         _checks.one_of("binarize", method, BINARIZE)
     splits = _split(found)
-    scale = _scale(found)
-    support = _support(splits, scale)
+    scales = _scales(found, splits)
+    support = _support(splits, scales)
     if method is not None and support == "real":
         raise ValueError(
             f"binarize is {method!r}, but the values of {found.name} lie outside 0..1; expected "
@@ -85,9 +85,10 @@ def load(
     datasets = {}
     for number, (split, examples) in enumerate(splits.items()):
         drawn = method == "dynamic" and split == "train"
+        divisor = scales[split]
         if method is not None and not drawn:
-            examples = binarized(examples, scale, method, [seed, number])
-        divisor = scale if method is None or drawn else 1.0
+            examples = binarized(examples, divisor, method, [seed, number])
+            divisor = 1.0
         order = seed if split == "train" else None
         datasets[split] = batches(examples, batch_size, scale=divisor, seed=order, binarize=drawn)
     return Data(
@@ -102,6 +103,12 @@ def load(
 
 def _split(found: Source) -> dict[str, np.ndarray]:
     train, validation, test = found.train, found.validation, found.test
+    needed = 1 + (test is None) + (validation is None)
+    if len(train) < needed:
+        raise ValueError(
+            f"Received {len(train)} example(s) to split; expected at least {needed} to make "
+            "training, validation and test sets, or a mapping that holds them."
+        )
     if test is None:
         train, test = _last_tenth(train)
     if validation is None:
@@ -110,23 +117,23 @@ def _split(found: Source) -> dict[str, np.ndarray]:
 
 
 def _last_tenth(examples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    if len(examples) < 2:
-        raise ValueError(
-            f"Received {len(examples)} example(s) to split; expected at least 3 to make training, "
-            "validation and test sets, or a mapping that holds them."
-        )
     cut = len(examples) - max(1, len(examples) // 10)
     return examples[:cut], examples[cut:]
 
 
-def _scale(found: Source) -> float:
-    """Returns what to divide by: grey levels as uint8 have 255 steps unless the source says."""
-    if found.train.dtype == np.uint8 and found.scale == 1.0 and found.train.max() > 1:
-        return 255.0
-    return found.scale
+def _scales(found: Source, splits: dict[str, np.ndarray]) -> dict[str, float]:
+    """Returns what to divide each split by: 255 for grey levels as uint8 unless the source says.
+
+    Each split goes by its own type, since one may hold grey levels and another numbers in 0..1.
+    """
+    if found.scale is not None:
+        return dict.fromkeys(splits, found.scale)
+    levels = [examples for examples in splits.values() if examples.dtype == np.uint8]
+    largest = 255.0 if any(examples.max() > 1 for examples in levels) else 1.0
+    return {k: largest if v.dtype == np.uint8 else 1.0 for k, v in splits.items()}
 
 
-def _support(splits: dict[str, np.ndarray], scale: float) -> str:
+def _support(splits: dict[str, np.ndarray], scales: dict[str, float]) -> str:
     low = min(float(examples.min()) for examples in splits.values())
-    high = max(float(examples.max()) for examples in splits.values())
-    return "unit_interval" if low >= 0.0 and high <= scale else "real"
+    high = max(float(examples.max()) / scales[split] for split, examples in splits.items())
+    return "unit_interval" if low >= 0.0 and high <= 1.0 else "real"

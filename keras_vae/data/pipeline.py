@@ -1,5 +1,7 @@
 """From arrays to batches: order, binarisation and scaling, in the graph."""
 
+import itertools
+
 import numpy as np
 import tensorflow as tf
 
@@ -16,8 +18,9 @@ def batches(
 ) -> tf.data.Dataset:
     """Returns float32 batches (B, E); the last one holds what is left.
 
-    Batches are gathered by index from the one array, which keeps its dtype until then. One random
-    key per epoch gives the order and the binarisation, so both repeat with the seed.
+    Batches are gathered by index from the one array, which keeps its dtype until then. Order and
+    binarisation are functions of the seed and of how often the data has been gone through, nothing
+    else; the global seed has no part in them.
 
     Args:
         examples: (n, E).
@@ -35,7 +38,9 @@ def batches(
         index = tf.range(first, tf.minimum(first + batch_size, count))
         if seed is not None:
             # A pseudorandom permutation of all indices, looked up at these places.
-            index = tf.random.experimental.index_shuffle(index, tf.cast(key, tf.uint32), count - 1)
+            index = tf.random.experimental.index_shuffle(
+                index, tf.bitcast(key, tf.uint32), count - 1
+            )
         x = tf.cast(tf.gather(source, index), tf.float32) / scale
         if binarize:
             seeds = tf.random.experimental.stateless_fold_in(key, step)
@@ -47,11 +52,11 @@ def batches(
             lambda step: batch(step, key), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
         )
 
-    keys = (
-        tf.data.Dataset.random(seed=seed or 0, rerandomize_each_iteration=True)
-        .batch(2, True)
-        .take(1)
+    passes = itertools.count()
+    numbers = tf.data.Dataset.from_generator(
+        lambda: iter([next(passes)]), output_signature=tf.TensorSpec([], tf.int32)
     )
+    keys = numbers.map(lambda n: tf.random.experimental.stateless_fold_in([0, seed or 0], n))
     dataset = keys.flat_map(epoch).apply(tf.data.experimental.assert_cardinality(steps))
     return dataset.prefetch(tf.data.AUTOTUNE)
 

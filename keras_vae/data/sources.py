@@ -27,7 +27,7 @@ class Source:
         train: (n, E), uint8 or float32.
         test: (n, E), or None to split it off.
         validation: (n, E), or None to split it off.
-        scale: What values are divided by, in the graph.
+        scale: What values are divided by, in the graph; None leaves it to their type.
         binarize: The binarisation the set is usually used with, or None.
     """
 
@@ -35,7 +35,7 @@ class Source:
     train: np.ndarray
     test: np.ndarray | None = None
     validation: np.ndarray | None = None
-    scale: float = 1.0
+    scale: float | None = None
     binarize: str | None = None
 
 
@@ -84,21 +84,19 @@ def _file(path: Path) -> Source:
         raise ValueError(f"There is no file {path}; expected the path of a .npy or .npz file.")
     try:
         loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return Source(path.stem, _array(str(path), loaded))
-        with loaded:
-            return _mapping(str(path), {key: loaded[key] for key in loaded.files})
-    except (OSError, EOFError, ValueError) as error:
-        if "expected" in str(error):
-            raise
+        if not isinstance(loaded, np.ndarray):
+            with loaded:
+                wanted = {key for keys in SPLIT_KEYS.values() for key in keys}
+                keys = [key for key in loaded.files if key in wanted] or loaded.files[:1]
+                loaded = {key: loaded[key] for key in keys}
+    except Exception as error:  # damaged archives raise zip, zlib and other errors
         raise ValueError(
             f"{path} could not be read as NumPy data ({error}); expected a whole .npy or .npz file "
             "of numbers, written without pickles."
         ) from error
-    except Exception as error:  # a truncated archive raises zip and zlib errors of several kinds
-        raise ValueError(
-            f"{path} could not be read as NumPy data ({error}); expected a whole .npy or .npz file."
-        ) from error
+    if isinstance(loaded, dict):
+        return _mapping(str(path), loaded)
+    return Source(path.stem, _array(str(path), loaded))
 
 
 def _mapping(name: str, arrays: Mapping[str, Any]) -> Source:
@@ -106,7 +104,7 @@ def _mapping(name: str, arrays: Mapping[str, Any]) -> Source:
         split: next((arrays[key] for key in keys if key in arrays), None)
         for split, keys in SPLIT_KEYS.items()
     }
-    if found["train"] is None and len(arrays) == 1:
+    if len(arrays) == 1 and all(array is None for array in found.values()):
         found["train"] = next(iter(arrays.values()))
     if found["train"] is None:
         raise ValueError(
@@ -124,7 +122,12 @@ def _mapping(name: str, arrays: Mapping[str, Any]) -> Source:
 
 
 def _array(name: str, values: Any) -> np.ndarray:
-    array = np.asarray(values)
+    try:
+        array = np.asarray(values)
+    except ValueError as error:
+        raise ValueError(
+            f"{name} is no array; expected examples of one shape ({error})."
+        ) from error
     if array.dtype.kind not in "fiub":
         raise TypeError(f"{name} holds {array.dtype}; expected an array of numbers.")
     if array.ndim < 2 or array.size == 0:
@@ -133,6 +136,8 @@ def _array(name: str, values: Any) -> np.ndarray:
         )
     if array.dtype == np.uint8:
         return array
+    with np.errstate(over="ignore"):  # a float64 may be too large for float32
+        array = array.astype(np.float32, copy=False)
     finite = np.isfinite(array)
     if not finite.all():
         places = np.argwhere(~finite)
@@ -140,4 +145,4 @@ def _array(name: str, values: Any) -> np.ndarray:
             f"{name} holds {len(places)} NaN or infinite value(s), the first at index "
             f"{tuple(places[0].tolist())}; expected finite numbers. Drop or replace them."
         )
-    return array.astype(np.float32, copy=False)
+    return array
