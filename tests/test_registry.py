@@ -112,7 +112,7 @@ def test_names_and_members_agree():
         members = _registry.members(family)
         assert _registry.names(family) == sorted(members)
         assert all(cls.short_name == name for name, cls in members.items())
-    assert _registry.names("likelihood") == ["bernoulli", "normal"]
+    assert {"bernoulli", "normal"} <= set(_registry.names("likelihood"))
     assert _registry.names("no such family") == []
 
 
@@ -238,7 +238,7 @@ def test_an_object_of_another_kind_is_refused_with_the_known_names(received):
     message = str(caught.value)
     assert message.startswith("likelihood is ")
     assert type(received).__name__ in message
-    assert "bernoulli, normal" in message
+    assert ", ".join(_registry.names("likelihood")) in message
 
 
 def test_a_member_of_another_family_is_refused_as_instance_class_and_config():
