@@ -24,8 +24,8 @@ class Sampling(keras.layers.Layer):
     """Draws z = mean + exp(log_stddev) * epsilon with epsilon ~ N(0, I): the reparameterisation.
 
     The noise is a pure function of (seed, step, replica): it differs on every step and replica and
-    is the same when a run is repeated. A `VAE` owns one and hands it its own step. In a model of
-    your own the layer counts its steps in a weight, which is saved with the model.
+    is the same when a run is repeated. The layer counts its steps in a weight, which is saved with
+    the model. A `VAE` owns one; it also serves a model of your own.
 
     Args:
         seed: Whole number or pair of them. Defaults to 0.
@@ -51,7 +51,7 @@ class Sampling(keras.layers.Layer):
         self.seed = tuple(int(part) for part in _checks.seed_pair(seed))
 
     def build(self, input_shape: Any) -> None:
-        """Makes the step counter; a `VAE` brings its own and never calls this."""
+        """Makes the counter of steps."""
         self.step = self.add_weight(
             name="step",
             shape=(),

@@ -89,18 +89,11 @@ class VAE(Inference, keras.Model):
         self.objective = _registry.get("objective", objective)
         self.latent = self._latent(latent, latent_dim, posterior, prior)
         self.sampling = Sampling(seed, name="sampling")
+        self.sampling.build(None)
         self._check_match()
         self._build_parts(network, encoder, decoder)
         self.graph = Graph(self.encoder, self.latent, self.decoder, self.likelihood)
         self._trackers = {name: keras.metrics.Mean(name=name) for name in self._logged()}
-        self.training_step = self.add_weight(
-            name="training_step",
-            shape=(),
-            dtype="int64",
-            initializer="zeros",
-            trainable=False,
-            aggregation="only_first_replica",
-        )
         self.built = True
 
     # Composition
@@ -283,7 +276,7 @@ class VAE(Inference, keras.Model):
     def train_step(self, data: Any) -> dict[str, Tensor]:
         """Takes one step of the optimiser; returns the running means of the logged values."""
         inputs = self._inputs(data)
-        step = tf.convert_to_tensor(self.training_step)
+        step = tf.convert_to_tensor(self.sampling.step)
         shape = [self.objective.samples, tf.shape(inputs.x)[0], self.latent.noise_size]
         seed = tf.random.experimental.stateless_fold_in(
             self.sampling.seed_at(step), _OBJECTIVE_STREAM
@@ -308,7 +301,7 @@ class VAE(Inference, keras.Model):
         ]
         if gradients:
             self.optimizer.apply_gradients(gradients)
-        self.training_step.assign_add(1)
+        self.sampling.step.assign_add(1)
         return self._log(inputs, forward, output, regularization)
 
     def test_step(self, data: Any) -> dict[str, Tensor]:

@@ -227,7 +227,7 @@ def test_the_saved_model_is_the_trained_one(run, place):
     assert folder == run
     assert dataclasses.asdict(config) == read_json(run / "config.json")
     assert type(vae) is kv.VAE
-    assert int(vae.training_step) == 2 * 3
+    assert int(vae.sampling.step) == 2 * 3
     assert (vae.event_shape, vae.latent.latent_dim) == ((8, 8, 1), 2)
     validation = np.load(place / "images.npz")["validation"]
     loss = vae.evaluate(validation, batch_size=16, verbose=0, return_dict=True)["loss"]
