@@ -49,6 +49,9 @@ class VAE(Inference, keras.Model):
         seed: Of the noise in training and evaluation. Initial weights and the order of the data
             follow `keras.utils.set_random_seed`.
         name: Name of the model.
+        dtype: Dtype policy; the global one by default. "mixed_float16" makes `compile` scale the
+            loss. Networks take the policy that is global when they are made; distributions and
+            densities are float32 under every policy.
 
     Call arguments:
         inputs: x (B, E). Returns the mean of p(x|z) at the mean of q(z|x), (B, E).
@@ -82,8 +85,9 @@ class VAE(Inference, keras.Model):
         latent: LatentModel | None = None,
         seed: int | tuple[int, int] = 0,
         name: str = "vae",
+        dtype: Any = None,
     ) -> None:
-        super().__init__(name=name, autocast=False)
+        super().__init__(name=name, dtype=dtype, autocast=False)
         self.event_shape = _checks.shape("event_shape", event_shape)
         self.likelihood = _registry.get("likelihood", likelihood)
         self.objective = _registry.get("objective", objective)
@@ -154,6 +158,7 @@ class VAE(Inference, keras.Model):
             **{part: serialize(getattr(self, part)) for part in parts},
             "seed": list(self.sampling.seed),
             "name": self.name,
+            "dtype": serialize(self.dtype_policy),
         }
 
     @classmethod

@@ -144,6 +144,22 @@ def test_an_export_overwrites_nothing_and_leaves_nothing_behind(model, tmp_path,
     assert [path.name for path in tmp_path.iterdir()] == ["taken"]
 
 
+def test_a_model_in_half_precision_keeps_its_policy_and_its_loss_scale(binary, policy, tmp_path):
+    policy("mixed_float16")
+    vae = kv.VAE((6,), 2, network="dense:widths=8")
+    vae.compile("adam")
+    history = vae.fit(binary, epochs=2, verbose=0).history
+    assert np.isfinite(history["loss"]).all()
+    vae.save(tmp_path / "half.keras")
+    policy("float32")
+    loaded = kv.load(tmp_path / "half.keras")
+    assert loaded.dtype_policy.name == "mixed_float16"
+    assert loaded.encoder.layers[-1].compute_dtype == "float16"
+    assert isinstance(loaded.optimizer, keras.optimizers.LossScaleOptimizer)
+    for one, other in zip(vae.optimizer.variables, loaded.optimizer.variables):
+        np.testing.assert_array_equal(one.numpy(), other.numpy())
+
+
 def test_load_refuses_what_is_no_vae(tmp_path):
     other = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
     other.save(tmp_path / "other.keras")
