@@ -15,15 +15,30 @@ class Part(Configurable, keras.layers.Layer):
     """
 
     built: bool
+    trainable: bool
 
     def __init__(self) -> None:
         super().__init__(dtype="float32", name=getattr(type(self), "short_name", None))
 
     def setup(self, *shapes: Any) -> None:
-        """Makes the weights; does nothing the second time."""
+        """Makes the weights; does nothing the second time.
+
+        Raises:
+            ValueError: if the part was set up for other shapes already, in another model.
+        """
         if not self.built:
             self._setup(*shapes)
+            self._set_up_for = repr(shapes)
             self.built = True
+            if not self.trainable:  # freeze the layers just made, too
+                for layer in self._flatten_layers(include_self=False):
+                    layer.trainable = False
+        elif self._set_up_for != repr(shapes):
+            raise ValueError(
+                f"This {type(self).__name__} belongs to a model with the shapes {self._set_up_for} "
+                f"and was given to one with {shapes!r}; expected an instance of its own for each "
+                "model."
+            )
 
     def _setup(self, *shapes: Any) -> None:
         """Hook: makes the weights. The arguments are those of the family's base class."""
@@ -39,7 +54,8 @@ class Part(Configurable, keras.layers.Layer):
         config = dict(config)
         trainable = config.pop("trainable", True)
         part = super().from_config(config)
-        part.trainable = trainable
+        if not trainable:  # setting True would thaw the parts within
+            part.trainable = False
         return part
 
     def __repr__(self) -> str:

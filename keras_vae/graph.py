@@ -16,8 +16,9 @@ from keras_vae.layers import content_noise
 from keras_vae.likelihoods import Likelihood
 
 NOTHING = Given()
-#: Elements of x that one chunk of importance samples may hold, per example of the batch.
-CHUNK_ELEMENTS = 2**14
+#: Elements of x that one chunk of importance samples may hold, per example of the batch, and how
+#: many samples at the most: hidden layers are wider than small events.
+CHUNK_ELEMENTS, CHUNK_SAMPLES = 2**14, 32
 
 
 class Encoding(NamedTuple):
@@ -181,7 +182,7 @@ class Graph:
         draws beyond it in the last chunk count nothing. Chunk and batch do not change the noise.
         """
         num_samples = tf.convert_to_tensor(num_samples, tf.int32)
-        chunk = max(1, CHUNK_ELEMENTS // self.likelihood.event_size)
+        chunk = max(1, min(CHUNK_SAMPLES, CHUNK_ELEMENTS // self.likelihood.event_size))
         inputs = Inputs(x, None, None, Given())
 
         def add_chunk(first: Tensor, moments: estimators.WeightMoments) -> Any:

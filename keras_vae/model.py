@@ -159,6 +159,7 @@ class VAE(Inference, keras.Model):
             "seed": list(self.sampling.seed),
             "name": self.name,
             "dtype": serialize(self.dtype_policy),
+            **({} if self.trainable else {"trainable": False}),
         }
 
     @classmethod
@@ -166,7 +167,11 @@ class VAE(Inference, keras.Model):
         """Returns the model that `get_config` described, with new weights."""
         deserialize = keras.saving.deserialize_keras_object
         parts = {k: deserialize(v) if isinstance(v, dict) else v for k, v in config.items()}
-        return cls(**parts)
+        trainable = parts.pop("trainable", True)
+        vae = cls(**parts)
+        if not trainable:
+            vae.trainable = False
+        return vae
 
     # Training
 
@@ -195,6 +200,20 @@ class VAE(Inference, keras.Model):
                     )
             self._check_scope()
         super().compile(optimizer=optimizer, **kwargs)
+        if self.distribute_strategy.num_replicas_in_sync > 1:
+            self._check_optimizer()
+
+    def _check_optimizer(self) -> None:
+        """Refuses what Keras does to each replica's share of the gradient, or cannot do there."""
+        inner = getattr(self.optimizer, "inner_optimizer", self.optimizer)
+        names = ("clipnorm", "global_clipnorm", "clipvalue", "gradient_accumulation_steps")
+        for name in names:
+            if getattr(inner, name, None):
+                raise ValueError(
+                    f"The optimiser has {name}={getattr(inner, name)!r}, which Keras applies to "
+                    "each of several replicas by itself, so the result is not that of one device; "
+                    "leave it out, or train on one device."
+                )
 
     def _check_scope(self) -> None:
         extended = self.distribute_strategy.extended
@@ -232,6 +251,12 @@ class VAE(Inference, keras.Model):
             ValueError: for data of another shape or outside the likelihood's support.
         """
         x, y = self._received(x, y, kwargs)
+        validation = kwargs.get("validation_data")
+        if isinstance(validation, tuple) and len(validation) == 3 and validation[1] is None:
+            kwargs["validation_data"] = (
+                *self._received(validation[0], None, {"sample_weight": validation[2]}),
+                validation[2],
+            )
         if isinstance(x, (tf.data.Dataset, Iterator)):
             kwargs.setdefault("shuffle", False)  # Keras warns that its default has no effect
         with _in_words():
@@ -272,8 +297,10 @@ class VAE(Inference, keras.Model):
         shape = getattr(first, "shape", None)
         if shape is not None and tf.TensorShape(shape).rank is not None:
             self._check_shape(tuple(shape))
-        if self.jit_compile and isinstance(x, np.ndarray):
-            _checks.array_support(x, self.likelihood.support, self.likelihood.short_name)
+        if self.jit_compile and isinstance(x, (np.ndarray, tf.Tensor)):
+            _checks.array_support(
+                np.asarray(x), self.likelihood.support, self.likelihood.short_name
+            )
         if kwargs.get("sample_weight") is not None and y is None and hasattr(x, "__len__"):
             y = np.zeros(len(x), np.float32)
         return x, y

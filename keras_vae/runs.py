@@ -4,6 +4,7 @@ A run folder holds `config.json`, `model.keras`, `saved_model/`, `history.csv`, 
 `figures/*.png` and `tensorboard/`.
 """
 
+import contextlib
 import csv
 import dataclasses
 import json
@@ -120,8 +121,11 @@ def train(config: Config, output: str | os.PathLike[str], console: Any = None) -
     try:
         history = _fit(vae, config, data, folder, console)
     except ValueError:
-        for place in made[-1:] or list(folder.iterdir()):
+        for place in list(folder.iterdir()):
             shutil.rmtree(place) if place.is_dir() else place.unlink()
+        for place in made:  # innermost first; another run may have come to share the outer ones
+            with contextlib.suppress(OSError):
+                place.rmdir()
         raise
     _write_json(folder / CONFIG, dataclasses.asdict(config))
     _fill(folder, vae, data, history)

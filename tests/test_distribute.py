@@ -34,7 +34,8 @@ def batches(x, weighted=False):
 
     def generate():
         for start, size in zip(starts, SIZES):
-            rows = x[start : start + size]
+            # A copy: TensorFlow may write into arrays it was given views of, under replicas.
+            rows = x[start : start + size].copy()
             yield (rows, rows[:, 0], 1.0 + np.arange(size) % 3) if weighted else (rows,)
 
     spec = tf.TensorSpec([None, 6], tf.float32)
@@ -127,6 +128,24 @@ def test_what_keras_cannot_do_on_replicas_is_refused(option, two_replicas):
         vae = kv.VAE((6,), 2, network="dense:widths=[8]")
     with pytest.raises(ValueError, match="several replicas"):
         vae.compile("adam", **option)
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"clipnorm": 1.0},
+        {"global_clipnorm": 1.0},
+        {"clipvalue": 0.1},
+        {"gradient_accumulation_steps": 2},
+    ],
+    ids=str,
+)
+def test_optimisers_that_treat_replicas_apart_are_refused(option, two_replicas):
+    with two_replicas.scope():
+        vae = kv.VAE((6,), 2, network="dense:widths=[8]")
+        optimizer = keras.optimizers.SGD(0.1, **option)
+    with pytest.raises(ValueError, match=f"{next(iter(option))}=.*several replicas"):
+        vae.compile(optimizer)
 
 
 def test_parts_made_outside_the_scope_are_refused(two_replicas):

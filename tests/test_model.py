@@ -178,6 +178,21 @@ def test_sample_weights_count_examples_and_survive_without_y(binary):
         np.testing.assert_allclose(scores[name], scored[name], rtol=1e-5)
 
 
+def test_validation_weights_survive_without_y(binary):
+    vae = make()
+    weights = np.arange(90.0)
+    logs = vae.fit(binary, validation_data=(binary, None, weights), verbose=0).history
+    scores = vae.evaluate(binary, sample_weight=weights, return_dict=True, verbose=0)
+    assert logs["val_loss"][0] == pytest.approx(scores["loss"], rel=1e-5)
+
+
+def test_a_part_serves_one_model():
+    likelihood = kv.likelihoods.Normal()
+    kv.VAE((6,), 2, likelihood=likelihood)
+    with pytest.raises(ValueError, match="instance of its own"):
+        kv.VAE((4, 6), 2, likelihood=likelihood)
+
+
 def test_weights_of_zero_change_nothing_and_are_no_nan(binary):
     vae = make()
     before = [variable.numpy() for variable in vae.trainable_variables]

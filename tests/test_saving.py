@@ -160,6 +160,21 @@ def test_a_model_in_half_precision_keeps_its_policy_and_its_loss_scale(binary, p
         np.testing.assert_array_equal(one.numpy(), other.numpy())
 
 
+def test_frozen_parts_stay_frozen_after_a_reload(binary, tmp_path):
+    vae = kv.VAE((6,), 2, network="dense:widths=8")
+    vae.latent.posterior.trainable = False
+    vae.compile(keras.optimizers.SGD(0.5))
+    vae.fit(binary, epochs=1, verbose=0)
+    vae.save(tmp_path / "frozen.keras")
+    loaded = kv.load(tmp_path / "frozen.keras")
+    assert len(loaded.trainable_variables) == len(vae.trainable_variables)
+    before = loaded.latent.posterior.projection.kernel.numpy()
+    loaded.fit(binary, epochs=1, verbose=0)
+    np.testing.assert_array_equal(loaded.latent.posterior.projection.kernel.numpy(), before)
+    vae.trainable = False
+    assert not kv.VAE.from_config(vae.get_config()).trainable_variables
+
+
 def test_load_refuses_what_is_no_vae(tmp_path):
     other = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
     other.save(tmp_path / "other.keras")

@@ -24,7 +24,8 @@ class Prior(Part):
 
     def setup(self, latent_dim: int) -> None:
         """Makes the weights for latents of D dimensions; does nothing the second time."""
-        self.latent_dim = latent_dim
+        if not self.built:
+            self.latent_dim = latent_dim
         super().setup(latent_dim)
 
     def bind(self, given: Given) -> "BoundPrior":
