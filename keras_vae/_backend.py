@@ -43,7 +43,7 @@ def _quiet() -> Iterator[None]:
 
 # The variable first: importing Keras with a backend that is not installed fails on its own, with
 # less to go by.
-_refuse(os.environ.get("KERAS_BACKEND", "tensorflow"))
+_refuse(os.environ.get("KERAS_BACKEND") or "tensorflow")
 
 if _is_command():
     with _quiet():
@@ -51,6 +51,12 @@ if _is_command():
 
         tf.config.list_physical_devices()  # where CUDA says that there is none
 
-import keras  # noqa: E402
+try:
+    import keras
+except ImportError as error:
+    raise ImportError(
+        f"Keras could not be imported ({error}). keras_vae runs on its TensorFlow backend: if "
+        "keras.json names another, set KERAS_BACKEND=tensorflow before Python starts."
+    ) from error
 
 _refuse(keras.backend.backend())
