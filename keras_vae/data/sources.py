@@ -87,7 +87,7 @@ def _file(path: Path) -> Source:
         if not isinstance(loaded, np.ndarray):
             with loaded:
                 wanted = {key for keys in SPLIT_KEYS.values() for key in keys}
-                keys = [key for key in loaded.files if key in wanted] or loaded.files[:1]
+                keys = [key for key in loaded.files if key in wanted] or loaded.files
                 loaded = {key: loaded[key] for key in keys}
     except Exception as error:  # damaged archives raise zip, zlib and other errors
         raise ValueError(
