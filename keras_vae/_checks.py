@@ -10,6 +10,10 @@ import tensorflow as tf
 
 #: Opens a message raised inside a graph, so that it can be found again and shown alone.
 MARK = "keras_vae:"
+WEIGHTS = (
+    "The least sample weight is {}; expected finite numbers of at least 0. Drop examples that are "
+    "not to count, or give them weight 0."
+)
 
 
 def near(received: object, known: Iterable[str]) -> str:
@@ -173,28 +177,47 @@ def assert_support(x: tf.Tensor, support: str, likelihood: str) -> tf.Tensor:
     """
     inside = SUPPORTS[support].contains(x)
 
-    def fail() -> tf.Operation:
+    def sentence() -> tf.Tensor:
         outside = tf.where(tf.logical_not(inside))
-        sentence = tf.strings.format(
-            MARK
-            + " x holds {} value(s) outside the support of the likelihood "
+        return tf.strings.format(
+            "x holds {} value(s) outside the support of the likelihood "
             + likelihood
             + ", the first is {} at index {} of the batch; expected "
             + SUPPORTS[support].words
             + ". "
-            + SUPPORTS[support].remedy
-            + MARK,
+            + SUPPORTS[support].remedy,
             (tf.shape(outside)[0], tf.gather_nd(x, outside[0]), outside[0]),
         )
-        return tf.debugging.Assert(False, [sentence], summarize=1)
 
-    all_inside = tf.reduce_all(inside)
+    return _asserted(x, tf.reduce_all(inside), sentence)
+
+
+def assert_weights(weights: tf.Tensor) -> tf.Tensor:
+    """Returns sample weights (B,); running it fails, as `assert_support`, on what are none."""
+
+    def sentence() -> tf.Tensor:
+        return tf.strings.format(WEIGHTS, tf.reduce_min(weights))
+
+    valid = tf.reduce_all((weights >= 0.0) & (weights < math.inf))
+    return _asserted(weights, valid, sentence)
+
+
+def _asserted(x: tf.Tensor, valid: tf.Tensor, sentence: Callable[[], tf.Tensor]) -> tf.Tensor:
+    def fail() -> tf.Operation:
+        return tf.debugging.Assert(False, [tf.strings.join([MARK, sentence(), MARK])], summarize=1)
+
     if tf.executing_eagerly():
-        check = [] if all_inside else [fail()]
+        check = [] if valid else [fail()]
     else:
-        check = [tf.cond(all_inside, tf.no_op, lambda: tf.group(fail()))]
+        check = [tf.cond(valid, tf.no_op, lambda: tf.group(fail()))]
     with tf.control_dependencies([op for op in check if op is not None]):
         return tf.identity(x)
+
+
+def sample_weights(weights: np.ndarray) -> None:
+    """Raises a ValueError when a sample weight is negative or not finite."""
+    if weights.size and not np.all((weights >= 0.0) & (weights < math.inf)):
+        raise ValueError(WEIGHTS.format(weights.min()))
 
 
 def array_support(x: np.ndarray, support: str, likelihood: str) -> None:

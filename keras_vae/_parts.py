@@ -12,8 +12,12 @@ class Part(Configurable, keras.layers.Layer):
 
     Computation is float32 under every dtype policy. Weights are made in `_setup`, which runs once,
     when the model is composed and the shapes are known.
+
+    Attributes:
+        shapes: Names under which the arguments of `setup` are kept.
     """
 
+    shapes: tuple[str, ...] = ()
     built: bool
     trainable: bool
 
@@ -21,12 +25,14 @@ class Part(Configurable, keras.layers.Layer):
         super().__init__(dtype="float32", name=getattr(type(self), "short_name", None))
 
     def setup(self, *shapes: Any) -> None:
-        """Makes the weights; does nothing the second time.
+        """Keeps the shapes and makes the weights; does nothing the second time.
 
         Raises:
             ValueError: if the part was set up for other shapes already, in another model.
         """
         if not self.built:
+            for name, shape in zip(self.shapes, shapes, strict=True):
+                setattr(self, name, shape)
             self._setup(*shapes)
             self._set_up_for = repr(shapes)
             self.built = True

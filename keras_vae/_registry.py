@@ -41,7 +41,8 @@ def register(family: str, name: str) -> Callable[[C], C]:
                 f"{_identity(cls)}."
             )
         members[name] = cls
-        setattr(cls, "short_name", name)  # noqa: B010  (the type is any class)
+        for attribute, value in (("short_name", name), ("family", family)):
+            setattr(cls, attribute, value)
         return keras.saving.register_keras_serializable(PACKAGE, f"{family}.{name}")(cls)
 
     return decorate
@@ -74,10 +75,15 @@ def get(family: str, identifier: Any) -> Any:
         TypeError: for an object of another kind.
     """
     classes = _FAMILIES.get(family, {})
-    if isinstance(identifier, tuple(classes.values())):
-        return identifier
-    if isinstance(identifier, type) and issubclass(identifier, tuple(classes.values())):
-        return identifier()
+    cls = identifier if isinstance(identifier, type) else type(identifier)
+    if vars(cls).get("family") == family:
+        return identifier() if cls is identifier else identifier
+    if issubclass(cls, Configurable):
+        raise TypeError(
+            f"{family} is {cls.__name__}, which is not registered as a {family}; expected one of "
+            f"{', '.join(names(family))}, or a class of your own below the line "
+            f'@keras_vae.register("{family}", "its_name").'
+        )
     if isinstance(identifier, dict) and "class_name" in identifier:
         return get(family, keras.saving.deserialize_keras_object(identifier))
     if not isinstance(identifier, str):
@@ -162,6 +168,7 @@ class Configurable:
     """Gives a class the config of its constructor's arguments, which it keeps as attributes."""
 
     short_name: str
+    family: str
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments, serialised."""

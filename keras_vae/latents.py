@@ -30,6 +30,7 @@ class LatentModel(Part):
         inference_layers: The layers that belong to q(z|x); the rest belongs to the generative side.
     """
 
+    shapes = ("features_shape",)
     latent_dim: int
     noise_size: int
     output_dim: int

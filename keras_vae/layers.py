@@ -28,7 +28,8 @@ class Sampling(keras.layers.Layer):
     the model. A `VAE` owns one; it also serves a model of your own.
 
     Args:
-        seed: Whole number or pair of them. Defaults to 0.
+        seed: Whole number or pair of them. Defaults to 0. Two layers of one seed draw equal noise,
+            so give each layer of a model its own.
 
     Call arguments:
         inputs: `(mean, log_stddev)`, two float tensors of one shape (B, D).

@@ -1,17 +1,14 @@
 """`VAE`: a Keras model composed of encoder, latent model, decoder, likelihood and objective."""
 
-import contextlib
-from collections.abc import Iterator
+import zipfile
+from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
-import tensorflow as tf
 
-from keras_vae import _checks, _registry, distribute, networks
+from keras_vae import _checks, _registry, networks
 from keras_vae._registry import PACKAGE
-from keras_vae._types import Given, Inputs, LossOutput, Tensor
-from keras_vae.graph import Forward, Graph, elbo_terms_of
+from keras_vae.graph import Graph
 from keras_vae.inference import Inference
 from keras_vae.latents import LatentModel, Single
 from keras_vae.layers import Sampling
@@ -20,13 +17,11 @@ from keras_vae.networks import Network
 from keras_vae.objectives import Objective
 from keras_vae.posteriors import Posterior
 from keras_vae.priors import Prior
-
-#: Folded into a step's seed for the draws of the objective's own.
-_OBJECTIVE_STREAM = 0x0B1
+from keras_vae.training import Training
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
-class VAE(Inference, keras.Model):
+class VAE(Inference, Training):
     """A variational autoencoder that trains by `fit`, saves, and samples.
 
     Maximises E_q[log p(x|z)] - beta KL(q(z|x) || p(z)) over q(z|x) and p(x|z), or what the
@@ -97,7 +92,7 @@ class VAE(Inference, keras.Model):
         self._check_match()
         self._build_parts(network, encoder, decoder)
         self.graph = Graph(self.encoder, self.latent, self.decoder, self.likelihood)
-        self._trackers = {name: keras.metrics.Mean(name=name) for name in self._logged()}
+        self._make_trackers()
         self.built = True
 
     # Composition
@@ -145,9 +140,27 @@ class VAE(Inference, keras.Model):
                 f"{params_shape}. Change the decoder's last layer."
             )
         self.objective.setup(self.latent.latent_dim)
+        shared = {id(v) for v in self.encoder.variables} & {id(v) for v in self.decoder.variables}
+        if shared:
+            names = [v.path for v in self.encoder.variables if id(v) in shared]
+            raise ValueError(
+                f"The encoder and the decoder share the weight {names[0]!r}, which a file would "
+                "hold twice and a loaded model would not share; give each layers of its own."
+            )
 
     def build(self, input_shape: Any = None) -> None:
         """Does nothing: every part is built at construction. Kept for Keras."""
+
+    def export(self, *args: Any, **kwargs: Any) -> None:
+        """Refuses: `keras_vae.export.saved_model(vae, path)` writes all signatures.
+
+        Raises:
+            NotImplementedError: always.
+        """
+        raise NotImplementedError(
+            "Keras's export would write `call` alone; use keras_vae.export.saved_model(vae, path), "
+            "which writes encode, decode, reconstruct, sample, elbo and log_likelihood."
+        )
 
     def get_config(self) -> dict[str, Any]:
         """Returns what `from_config` composes the same model from."""
@@ -173,287 +186,29 @@ class VAE(Inference, keras.Model):
             vae.trainable = False
         return vae
 
-    # Training
-
-    def compile(self, optimizer: Any = "adam", loss: Any = None, **kwargs: Any) -> None:
-        """Chooses the optimiser and how steps run, as `keras.Model.compile` does.
-
-        `metrics` and `weighted_metrics` receive (x, mean of p(x|z)).
-
-        Raises:
-            ValueError: for a loss, since the objective is the loss; or for a setting that Keras
-                cannot run on several replicas.
-        """
-        for key, value in {"loss": loss, "loss_weights": kwargs.get("loss_weights")}.items():
-            if value is not None:
-                raise ValueError(
-                    f"compile received {key}={value!r}; a VAE's loss is its objective: pass "
-                    "objective=... to VAE, and leave this out."
-                )
-        if self.distribute_strategy.num_replicas_in_sync > 1:
-            for key, harmless in (("steps_per_execution", 1), ("jit_compile", False)):
-                value = kwargs.get(key, harmless)
-                if value not in (harmless, None, "auto"):
-                    raise ValueError(
-                        f"compile received {key}={value!r}, which Keras cannot run on several "
-                        f"replicas; leave it out, or train on one device."
-                    )
-            self._check_scope()
-        super().compile(optimizer=optimizer, **kwargs)
-        if self.distribute_strategy.num_replicas_in_sync > 1:
-            self._check_optimizer()
-
-    def _check_optimizer(self) -> None:
-        """Refuses what Keras does to each replica's share of the gradient, or cannot do there."""
-        inner = getattr(self.optimizer, "inner_optimizer", self.optimizer)
-        names = ("clipnorm", "global_clipnorm", "clipvalue", "gradient_accumulation_steps")
-        for name in names:
-            if getattr(inner, name, None):
-                raise ValueError(
-                    f"The optimiser has {name}={getattr(inner, name)!r}, which Keras applies to "
-                    "each of several replicas by itself, so the result is not that of one device; "
-                    "leave it out, or train on one device."
-                )
-
-    def _check_scope(self) -> None:
-        extended = self.distribute_strategy.extended
-        for variable in self.variables:
-            if not extended.variable_created_in_scope(variable.value):
-                raise ValueError(
-                    f"The weight {variable.path!r} was made outside the strategy's scope; expected "
-                    "the VAE and every network given to it to be made under strategy.scope()."
-                )
-
-    def compile_from_config(self, config: dict[str, Any]) -> None:
-        """Compiles with what `get_compile_config` gave, and makes the optimiser's variables."""
-        self.compile(**keras.saving.deserialize_keras_object(config))
-        self.optimizer.build(self.trainable_variables)
-
-    @property
-    def metrics(self) -> list[keras.metrics.Metric]:
-        """The trackers of the loss and its terms, then those given to `compile`."""
-        trackers = list(self._trackers.values())
-        compiled = self._compile_metrics if self.compiled else None
-        return trackers if compiled is None else [*trackers, compiled]
-
-    def _logged(self) -> list[str]:
-        names = ["loss", *self.objective.terms, "regularization_loss"]
-        return [*names, "elbo"] if "density" in self.latent.offers else names
-
-    def fit(self, x: Any = None, y: Any = None, **kwargs: Any) -> keras.callbacks.History:
-        """Trains as `keras.Model.fit` does, on tf.data, arrays, generators; y is ignored.
-
-        Logs `loss`, the objective's terms (`reconstruction_loss`, `kl_loss`, ...),
-        `regularization_loss` and `elbo` (at beta = 1), each in nats per example, and the same with
-        `val_` for validation data. `loss` is the objective plus the regularisation.
-
-        Raises:
-            ValueError: for data of another shape or outside the likelihood's support.
-        """
-        x, y = self._received(x, y, kwargs)
-        validation = kwargs.get("validation_data")
-        if isinstance(validation, tuple) and len(validation) == 3 and validation[1] is None:
-            kwargs["validation_data"] = (
-                *self._received(validation[0], None, {"sample_weight": validation[2]}),
-                validation[2],
-            )
-        if isinstance(x, (tf.data.Dataset, Iterator)):
-            kwargs.setdefault("shuffle", False)  # Keras warns that its default has no effect
-        with _in_words():
-            return super().fit(x, y, **kwargs)
-
-    def evaluate(self, x: Any = None, y: Any = None, **kwargs: Any) -> Any:
-        """Returns the logged values over a data set, as `keras.Model.evaluate` does.
-
-        The noise is a function of the seed and each example, so the values do not depend on the
-        batch size.
-
-        Raises:
-            ValueError: as `fit`.
-        """
-        x, y = self._received(x, y, kwargs)
-        with _in_words():
-            return super().evaluate(x, y, **kwargs)
-
-    def predict(self, x: Any, **kwargs: Any) -> np.ndarray:
-        """Returns the reconstructions (n, E) of a data set, as `keras.Model.predict` does.
-
-        Raises:
-            ValueError: as `fit`.
-        """
-        self._received(x, None, {})
-        with _in_words():
-            return super().predict(x, **kwargs)
-
-    def _received(self, x: Any, y: Any, kwargs: dict[str, Any]) -> tuple[Any, Any]:
-        """Returns (x, y), checked for shape where that needs no look at the data.
-
-        Steps check the values, but for those that XLA compiles: there arrays are checked here, and
-        streams are not. Without y Keras would drop sample weights silently, so they get a y of
-        zeros.
-        """
-        spec = x.element_spec if isinstance(x, tf.data.Dataset) else x
-        first = spec[0] if isinstance(spec, tuple) and spec else spec
-        shape = getattr(first, "shape", None)
-        if shape is not None and tf.TensorShape(shape).rank is not None:
-            self._check_shape(tuple(shape))
-        if self.jit_compile and isinstance(x, (np.ndarray, tf.Tensor)):
-            _checks.array_support(
-                np.asarray(x), self.likelihood.support, self.likelihood.short_name
-            )
-        if kwargs.get("sample_weight") is not None and y is None and hasattr(x, "__len__"):
-            y = np.zeros(len(x), np.float32)
-        return x, y
-
-    def train_step(self, data: Any) -> dict[str, Tensor]:
-        """Takes one step of the optimiser; returns the running means of the logged values."""
-        inputs = self._inputs(data)
-        step = tf.convert_to_tensor(self.sampling.step)
-        shape = [self.objective.samples, tf.shape(inputs.x)[0], self.latent.noise_size]
-        seed = tf.random.experimental.stateless_fold_in(
-            self.sampling.seed_at(step), _OBJECTIVE_STREAM
-        )
-        groups = self._variable_groups()
-        with tf.GradientTape(persistent=True) as tape:
-            forward = self.graph.forward(
-                inputs,
-                self.sampling.noise(shape, step),
-                step=self.optimizer.iterations,
-                seed=seed,
-                training=True,
-                path=self.objective.path,
-            )
-            output = self.objective.evaluate(forward.latent_pass)
-            regularization = tf.add_n([tf.cast(loss, tf.float32) for loss in self.losses] or [0.0])
-            targets = self._targets(output, inputs.weights, regularization, groups)
-        gradients = [
-            (gradient, variable)
-            for target, variables in targets
-            for gradient, variable in zip(tape.gradient(target, variables), variables)
-        ]
-        if gradients:
-            self.optimizer.apply_gradients(gradients)
-        self.sampling.step.assign_add(1)
-        return self._log(inputs, forward, output, regularization)
-
-    def test_step(self, data: Any) -> dict[str, Tensor]:
-        """Scores one batch; returns the running means of the logged values."""
-        inputs = self._inputs(data)
-        seed = tf.constant(self.sampling.seed, tf.int32)
-        noise = self.graph.noise(inputs.x, self.objective.samples, seed)
-        step = 0 if self.optimizer is None else self.optimizer.iterations
-        forward = self.graph.forward(inputs, noise, step=step, seed=seed, path=self.objective.path)
-        output = self.objective.evaluate(forward.latent_pass)
-        regularization = tf.add_n([tf.cast(loss, tf.float32) for loss in self.losses] or [0.0])
-        return self._log(inputs, forward, output, regularization)
-
-    def predict_step(self, data: Any) -> Tensor:
-        """Returns the reconstructions (B, E) of one batch."""
-        return self(self._inputs(data).x, training=False)
-
-    def call(self, inputs: Tensor, training: bool = False) -> Tensor:
-        """Returns the mean of p(x|z) at the mean of q(z|x), (B, E), for x (B, E)."""
-        posterior_mean = self.graph.posterior(tf.cast(inputs, tf.float32), training).mean()
-        params = self.graph.parameters(posterior_mean, training)
-        return self.likelihood.mean(params, self.graph.given())
-
-    def _inputs(self, data: Any) -> Inputs:
-        """Returns what Keras delivered as x, mask, weights and side inputs; y is left out."""
-        x, _, weights = keras.utils.unpack_x_y_sample_weight(data)
-        if isinstance(x, (tuple, list)) and len(x) == 1:
-            x = x[0]
-        if not hasattr(x, "shape"):
-            raise TypeError(
-                f"The model received {type(x).__name__} as x; expected one array or tensor of "
-                f"shape (batch, {', '.join(map(str, self.event_shape))})."
-            )
-        if tf.TensorShape(x.shape).rank is not None:
-            self._check_shape(tuple(x.shape))
-        x = tf.ensure_shape(tf.cast(x, tf.float32), (None, *self.event_shape))
-        if not self.jit_compile:
-            x = _checks.assert_support(x, self.likelihood.support, self.likelihood.short_name)
-        if weights is not None:
-            weights = tf.reshape(tf.cast(weights, tf.float32), [-1])
-        return Inputs(x, None, weights, Given())
-
-    def _check_shape(self, received: tuple[Any, ...]) -> None:
-        sizes = zip(received[1:], self.event_shape)
-        fits = len(received) == len(self.event_shape) + 1
-        if not fits or any(size not in (None, expected) for size, expected in sizes):
-            raise ValueError(_checks.shape_message(received, self.event_shape))
-
-    def _variable_groups(self) -> list[tuple[str, list[Any]]]:
-        """Returns the trainable variables by the loss they may follow."""
-        inference = [self.encoder, *self.latent.inference_layers]
-        chosen = {id(v): "inference" for part in inference for v in part.trainable_variables}
-        chosen |= {id(v): "objective" for v in self.objective.trainable_variables}
-        groups: dict[str, list[Any]] = {}
-        for variable in self.trainable_variables:
-            groups.setdefault(chosen.get(id(variable), "generative"), []).append(variable)
-        return list(groups.items())
-
-    def _targets(
-        self,
-        output: LossOutput,
-        weights: Tensor | None,
-        regularization: Tensor,
-        groups: list[tuple[str, list[Any]]],
-    ) -> list[tuple[Tensor, list[Any]]]:
-        """Returns scalars to differentiate, scaled for the optimiser, each with its variables.
-
-        A replica's scalar is its share of the mean over the global batch plus its share of the
-        regularisation, because the optimiser sums gradients over replicas.
-        """
-        penalty = regularization / distribute.num_replicas()
-
-        def target(loss: Tensor) -> Tensor:
-            return self.optimizer.scale_loss(distribute.global_mean(loss, weights) + penalty)
-
-        if not output.group_losses:
-            return [(target(output.loss), self.trainable_variables)]
-        return [(target(output.group_losses.get(g, output.loss)), vs) for g, vs in groups]
-
-    def _log(
-        self, inputs: Inputs, forward: Forward, output: LossOutput, regularization: Tensor
-    ) -> dict[str, Tensor]:
-        penalty = regularization * tf.ones_like(output.loss)
-        values = {"loss": output.loss + penalty, "regularization_loss": penalty, **output.terms}
-        if "elbo" in self._trackers:
-            values["elbo"] = -sum(elbo_terms_of(forward.latent_pass))
-        for name, tracker in self._trackers.items():
-            tracker.update_state(values[name], inputs.weights)
-        if self._compile_metrics is not None:
-            mean = self.likelihood.mean(forward.params[0], forward.given)
-            self._compile_metrics.update_state(inputs.x, mean, inputs.weights)
-        results = self.get_metrics_result()
-        if distribute.is_multi_worker():
-            # Keras reduces logs over axis 0 there, which scalars lack.
-            return {name: tf.reshape(value, [1]) for name, value in results.items()}
-        return results
-
-    def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
-        """Makes the variables of optimiser and metrics, without looking at the data.
-
-        Keras would average the first batch over the replicas to build itself, which fails on
-        batches that do not divide evenly and on several workers. All parts are built already.
-        """
-        with self.distribute_strategy.scope():
-            if self.optimizer is not None and not self.optimizer.built:
-                self.optimizer.build(self.trainable_variables)
-            if self._compile_metrics is not None and not self._compile_metrics.built:
-                x = keras.KerasTensor((None, *self.event_shape), "float32")
-                keras.src.backend.compute_output_spec(self._compile_metrics.update_state, x, x)
-
 
 def load(path: Any) -> VAE:
     """Returns the VAE saved at `path`, a `.keras` file written by `vae.save`.
 
     Raises:
-        ValueError: if the file is missing or holds something else.
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is damaged, or holds something else.
     """
-    model = keras.saving.load_model(path)
+    file = Path(path)
+    if not file.is_file():
+        raise FileNotFoundError(
+            f"There is no file {file}; expected a .keras file that vae.save wrote."
+        )
+    if not zipfile.is_zipfile(file):
+        raise ValueError(f"{file} is damaged or no .keras file; expected one that vae.save wrote.")
+    try:
+        model = keras.saving.load_model(file)
+    except (zipfile.BadZipFile, KeyError, OSError) as error:
+        raise ValueError(
+            f"{file} is damaged: {error}. Save the model anew, or take an earlier file."
+        ) from error
     if not isinstance(model, VAE):
-        raise ValueError(f"{path} holds a {type(model).__name__}; expected a keras_vae.VAE.")
+        raise ValueError(f"{file} holds a {type(model).__name__}; expected a keras_vae.VAE.")
     return model
 
 
@@ -477,15 +232,3 @@ def _output_shape(role: str, network: keras.Model, input_shape: tuple[int, ...])
             "tensor whose shape is known but for the batch axis."
         )
     return tuple(shape[1:])
-
-
-@contextlib.contextmanager
-def _in_words() -> Iterator[None]:
-    """Turns the failure of a check inside a graph into a ValueError with its sentence alone."""
-    try:
-        yield
-    except tf.errors.InvalidArgumentError as error:
-        message = _checks.user_message(error)
-        if message is None:
-            raise
-        raise ValueError(message) from None

@@ -37,6 +37,7 @@ LAYERS = {
     "objectives": 6,
     "graph": 7,
     "inference": 8,
+    "training": 8,
     "model": 9,
     "evaluation": 10,
     "export": 10,

@@ -177,7 +177,34 @@ def test_with_one_draw_the_importance_weighted_bound_is_the_sampled_elbo(binary)
     np.testing.assert_allclose(value, sampled, rtol=1e-5, atol=1e-5)
 
 
+def test_the_streamed_estimate_is_the_bound_of_all_its_draws(binary):
+    vae = kv.VAE((6,), 2, network="dense:widths=[8]")
+    x, samples = tf.constant(binary), 25  # twice as many do not fit one chunk
+    noise = vae.graph.noise(x, 2 * samples, SEED)
+
+    def bound_of(noise):
+        one = forward(vae, x, noise).latent_pass
+        return kv.estimators.importance_weighted_bound(one.log_px, one.draw.log_pz, one.draw.log_qz)
+
+    whole = vae.log_likelihood(binary, 2 * samples)
+    np.testing.assert_allclose(whole, bound_of(noise), rtol=1e-5, atol=1e-5)
+    halves = [bound_of(noise[:samples]), bound_of(noise[samples:])]
+    np.testing.assert_allclose(vae.log_likelihood(binary, samples), halves[0], rtol=1e-5)
+    assert np.all(whole >= np.mean(halves, 0) - 1e-5)
+    np.testing.assert_allclose(vae.log_likelihood(binary, 1), bound_of(noise[:1]), rtol=1e-5)
+
+
 # A model whose likelihood is known
+
+
+def test_draws_of_x_are_independent_of_z_given_its_mean():
+    model = LinearGaussian()
+    new = model.vae.sample(20_000, seed=3)
+    residual = (new.x - new.mean) / 0.7
+    correlation = residual.T @ new.z / len(new.z)
+    assert np.abs(correlation).max() < 4.0 / np.sqrt(len(new.z))
+    np.testing.assert_allclose(np.cov(residual.T), np.eye(5), atol=0.05)
+    np.testing.assert_allclose(new.mean, new.z @ model.weights.T + model.bias, atol=1e-5)
 
 
 @pytest.mark.parametrize("num_samples", [1, 2, 17, 300])

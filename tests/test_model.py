@@ -80,6 +80,14 @@ def test_an_encoder_for_other_events_is_refused():
         kv.VAE((6,), 2, encoder="conv")
 
 
+def test_layers_shared_by_encoder_and_decoder_are_refused():
+    shared = keras.layers.Dense(6, name="shared")
+    encoder = keras.Sequential([keras.Input((6,)), shared])
+    decoder = keras.Sequential([keras.Input((2,)), keras.layers.Dense(6), shared])
+    with pytest.raises(ValueError, match="share the weight '.*shared/kernel'"):
+        kv.VAE((6,), 2, encoder=encoder, decoder=decoder)
+
+
 def test_everything_is_built_at_construction():
     vae = kv.VAE((6,), 2, likelihood="normal:variance=optimal")
     count = len(vae.weights)
@@ -310,6 +318,37 @@ def test_batch_normalisation_and_dropout_obey_training(binary):
     np.testing.assert_allclose(norm.moving_mean, 0.5 * binary.mean(0), rtol=1e-5)
 
 
+def test_batch_normalisation_in_the_decoder_obeys_training(binary):
+    norm = keras.layers.BatchNormalization(momentum=0.5)
+    layers = [keras.Input((2,)), keras.layers.Dense(8), norm, keras.layers.Dense(6)]
+    vae = make(network=None, decoder=keras.Sequential(layers))
+    vae.evaluate(binary, verbose=0)
+    vae.sample(4)
+    vae.log_likelihood(binary, 3)
+    np.testing.assert_array_equal(norm.moving_variance, np.ones(8))
+    one, whole = vae.elbo(binary[:1]), vae.elbo(binary)  # batch statistics would differ
+    np.testing.assert_allclose(one, whole[:1], rtol=1e-5)
+    vae.sampling.noise = lambda shape, step: 0.4 * tf.ones(shape)
+    stddev, mean = vae.encode(binary).stddev, vae.encode(binary).mean
+    hidden = vae.decoder.layers[0](mean + 0.4 * stddev).numpy()
+    vae.fit(binary, batch_size=90, epochs=1, verbose=0)
+    np.testing.assert_allclose(norm.moving_mean, 0.5 * hidden.mean(0), rtol=1e-4, atol=1e-6)
+
+
+def test_a_scaled_loss_takes_the_same_steps(binary):
+    def run(wrap):
+        keras.utils.set_random_seed(0)
+        vae = make(compiled={"optimizer": wrap(keras.optimizers.SGD(0.1))})
+        return vae, vae.fit(binary, epochs=2, verbose=0, shuffle=False).history
+
+    def scaled(optimizer):
+        return keras.optimizers.LossScaleOptimizer(optimizer, initial_scale=2.0**10)
+
+    (one, logs), (other, others) = run(lambda optimizer: optimizer), run(scaled)
+    assert_equal_weights(one, other, atol=1e-6)
+    np.testing.assert_allclose(logs["loss"], others["loss"], rtol=1e-6)
+
+
 def test_frozen_parts_stay(binary):
     vae = make(likelihood="normal:variance=optimal", prior="standard_normal")
     vae.encoder.trainable = False
@@ -464,10 +503,70 @@ def test_values_outside_the_support_are_refused_by_fit(binary, kind, factor, wor
         assert "bernoulli" in str(caught.value)
 
 
-def test_under_xla_arrays_are_still_checked(binary):
+@pytest.mark.parametrize("where", ["x", "validation"])
+@pytest.mark.parametrize("kind", ["array", "dataset", "dataset (x, y)", "generator"])
+def test_under_xla_data_are_still_checked(binary, kind, where):
     vae = make(compiled={"jit_compile": True})
-    with pytest.raises(ValueError, match="outside the support"):
-        vae.fit(255.0 * binary, verbose=0)
+    bad = binary.copy()
+    bad[70, 2] = 255.0
+    slices = tf.data.Dataset.from_tensor_slices
+    data = {
+        "array": bad,
+        "dataset": slices(bad).batch(30),
+        "dataset (x, y)": slices((bad, bad[:, 0])).batch(30),
+        "generator": streams(bad, np.ones(90))["generator"][0],
+    }[kind]
+    steps = {"steps_per_epoch": 3} if kind == "generator" else {}
+    if where == "x":
+        arguments = {"x": data, **steps}
+    else:
+        checked = (data,) if kind == "array" else data
+        steps = {"validation_steps": 3} if steps else {}
+        arguments = {"x": binary, "validation_data": checked, **steps}
+    with pytest.raises(ValueError, match=r"1 value\(s\) outside the support"):
+        vae.fit(verbose=0, **arguments)
+
+
+def test_single_batches_are_checked_and_scored(binary):
+    vae = make()
+    assert np.isfinite(vae.train_on_batch(binary, return_dict=True)["loss"])
+    scores = vae.test_on_batch(binary, sample_weight=np.ones(90), return_dict=True)
+    assert scores["elbo"] == pytest.approx(vae.elbo(binary).mean(), rel=1e-5)
+    np.testing.assert_allclose(vae.predict_on_batch(binary), vae.reconstruct(binary), atol=1e-6)
+    for method in (vae.train_on_batch, vae.test_on_batch, vae.predict_on_batch):
+        with pytest.raises(ValueError, match="^x holds 2.. value.*Divide grey levels"):
+            method(255.0 * binary)
+
+
+@pytest.mark.parametrize("kind", ["array", "dataset"])
+@pytest.mark.parametrize("weight", [-1.0, np.nan])
+def test_weights_that_are_none_are_refused(binary, weight, kind):
+    weights = np.ones(90, "float32")
+    weights[4] = weight
+    vae = make()
+    arguments = {"x": binary, "sample_weight": weights}
+    if kind == "dataset":
+        data = (binary, binary[:, 0], weights)
+        arguments = {"x": tf.data.Dataset.from_tensor_slices(data).batch(30)}
+    for method in (vae.fit, vae.evaluate):
+        with pytest.raises(ValueError, match="least sample weight is (-1|nan).*at least 0"):
+            method(verbose=0, **arguments)
+
+
+def test_arguments_may_come_in_keras_s_order(binary):
+    vae = kv.VAE((6,), 2, network=NETWORK)
+    vae.compile("sgd", None, None, ["mae"])
+    history = vae.fit(binary, None, 45, 2, 0).history
+    assert len(history["mae"]) == 2
+    assert len(vae.evaluate(binary, None, 45, 0)) == len(vae.metrics_names)
+    assert vae.predict(binary, 45, 0).shape == (90, 6)
+    with pytest.raises(TypeError, match="epoch"):
+        vae.fit(binary, epoch=2)
+
+
+def test_keras_s_export_points_to_ours(tmp_path):
+    with pytest.raises(NotImplementedError, match=r"keras_vae\.export\.saved_model"):
+        make().export(tmp_path / "model")
 
 
 def test_an_autoencoder_has_no_bound(binary):

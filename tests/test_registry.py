@@ -170,7 +170,8 @@ def test_an_instance_is_passed_through():
     assert _registry.get("likelihood", likelihood) is likelihood
 
 
-def test_an_instance_of_a_subclass_is_passed_through():
+def test_an_instance_of_a_registered_subclass_is_passed_through():
+    @register("likelihood", "louder")
     class Louder(kv.likelihoods.Normal):
         pass
 
@@ -379,6 +380,8 @@ def test_a_frozen_part_inside_a_latent_model_stays_frozen():
 def test_a_part_makes_its_weights_once(family):
     @register(family, "weighty")
     class Weighty(Part):
+        shapes = ("size",)
+
         def __init__(self, scale=1.0):
             super().__init__()
             self.scale = scale
@@ -393,6 +396,7 @@ def test_a_part_makes_its_weights_once(family):
     part.setup(3)
     np.testing.assert_array_equal(part.values.numpy(), [1.0, 2.0, 3.0])
     assert len(part.weights) == 1
+    assert part.size == 3
     assert part.name == "weighty"
     assert repr(part) == "Weighty(scale=2.5)"
 
@@ -403,3 +407,16 @@ def test_a_part_computes_in_float32_under_every_policy(policy):
     likelihood.setup((3,))
     assert likelihood.compute_dtype == "float32"
     assert likelihood.log_stddev.dtype == "float32"
+
+
+def test_a_class_of_ones_own_that_is_not_registered_gets_a_hint():
+    class Own(kv.likelihoods.Bernoulli):
+        pass
+
+    for identifier in (Own, Own()):
+        with pytest.raises(
+            TypeError, match=r'Own.*@keras_vae\.register\("likelihood", "its_name"\)'
+        ):
+            kv.VAE((3,), 2, likelihood=identifier)
+    with pytest.raises(TypeError, match="Bernoulli, which is not registered as a prior"):
+        kv.VAE((3,), 2, prior=kv.likelihoods.Bernoulli())

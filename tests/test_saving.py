@@ -182,6 +182,23 @@ def test_load_refuses_what_is_no_vae(tmp_path):
         kv.load(tmp_path / "other.keras")
 
 
+def test_load_says_what_is_wrong_with_a_file(model, tmp_path):
+    vae, _, _ = model
+    vae.save(tmp_path / "whole.keras")
+    content = (tmp_path / "whole.keras").read_bytes()
+    with pytest.raises(FileNotFoundError, match=r"no file .*none\.keras"):
+        kv.load(tmp_path / "none.keras")
+    for size in (0, 100, len(content) // 2, len(content) - 10):
+        (tmp_path / "half.keras").write_bytes(content[:size])
+        with pytest.raises(ValueError, match=r"half\.keras is damaged"):
+            kv.load(tmp_path / "half.keras")
+    flipped = bytearray(content)
+    flipped[len(content) // 2] ^= 255
+    (tmp_path / "flipped.keras").write_bytes(flipped)
+    with pytest.raises(ValueError, match=r"flipped\.keras is damaged"):
+        kv.load(tmp_path / "flipped.keras")
+
+
 def test_the_model_in_the_tree_opens_and_is_what_its_card_says():
     folder = Path(__file__).parents[1] / "saved_models" / "digits"
     card = (folder / "README.md").read_text()

@@ -32,13 +32,8 @@ class Likelihood(Part):
     params_per_element = 1
     discrete = False
 
+    shapes = ("event_shape",)
     event_shape: tuple[int, ...]
-
-    def setup(self, event_shape: tuple[int, ...]) -> None:
-        """Makes the weights for events of this shape; does nothing the second time."""
-        if not self.built:
-            self.event_shape = tuple(event_shape)
-        super().setup(tuple(event_shape))
 
     def params_shape(self, event_shape: tuple[int, ...]) -> tuple[int, ...]:
         """Returns the shape the decoder must return: the last axis times `params_per_element`."""

@@ -13,7 +13,7 @@ from keras_vae.schedules import Schedule
 class Objective(Part):
     """What training minimises. It sees the records of a pass, never the parts that made them.
 
-    A new objective writes `_evaluate(latent_pass)`, and `setup(latent_dim)` if it owns a network.
+    A new objective writes `_evaluate(latent_pass)`, and `_setup(latent_dim)` if it owns a network.
     It declares:
 
     Attributes:
@@ -24,6 +24,7 @@ class Objective(Part):
         batch_coupled: Whether examples of a batch influence one another's loss.
     """
 
+    shapes = ("latent_dim",)
     samples: int = 1
     needs: frozenset[str] = frozenset()
     path: bool = False

@@ -24,13 +24,8 @@ class Posterior(Part):
     """
 
     offers: frozenset[str] = frozenset()
+    shapes = ("features_shape", "latent_dim")
     latent_dim: int
-
-    def setup(self, features_shape: tuple[int, ...], latent_dim: int) -> None:
-        """Makes the projection of features (B, *features_shape); does nothing the second time."""
-        if not self.built:
-            self.latent_dim = latent_dim
-        super().setup(tuple(features_shape), latent_dim)
 
     def _setup(self, features_shape: tuple[int, ...], latent_dim: int) -> None:
         self.projection = keras.layers.Dense(

@@ -20,13 +20,8 @@ class Prior(Part):
     """
 
     offers: frozenset[str] = frozenset()
+    shapes = ("latent_dim",)
     latent_dim: int
-
-    def setup(self, latent_dim: int) -> None:
-        """Makes the weights for latents of D dimensions; does nothing the second time."""
-        if not self.built:
-            self.latent_dim = latent_dim
-        super().setup(latent_dim)
 
     def bind(self, given: Given) -> "BoundPrior":
         """Returns p(z) under the side inputs of one batch."""

@@ -1,0 +1,409 @@
+"""How a `VAE` trains: the Keras side of `compile`, `fit`, `evaluate`, `predict` and their steps."""
+
+import contextlib
+import inspect
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_vae import _checks, distribute
+from keras_vae._types import Given, Inputs, LossOutput, Tensor
+from keras_vae.graph import Forward, Graph, elbo_terms_of
+from keras_vae.latents import LatentModel
+from keras_vae.layers import Sampling
+from keras_vae.likelihoods import Likelihood
+from keras_vae.objectives import Objective
+
+#: Folded into a step's seed for the draws of the objective's own.
+_OBJECTIVE_STREAM = 0x0B1
+
+
+class Training(keras.Model):
+    """The methods of `VAE` that train and score by Keras's loop, for a model that has the parts."""
+
+    event_shape: tuple[int, ...]
+    encoder: keras.Model
+    latent: LatentModel
+    likelihood: Likelihood
+    objective: Objective
+    sampling: Sampling
+    graph: Graph
+
+    def compile(
+        self,
+        optimizer: Any = "adam",
+        loss: Any = None,
+        loss_weights: Any = None,
+        *args: Any,
+        **kwargs: Any,
+    ) -> None:
+        """Chooses the optimiser and how steps run, as `keras.Model.compile` does.
+
+        `metrics` and `weighted_metrics` receive (x, mean of p(x|z)).
+
+        Raises:
+            ValueError: for a loss, since the objective is the loss; or for a setting that Keras
+                cannot run on several replicas.
+        """
+        for key, value in {"loss": loss, "loss_weights": loss_weights}.items():
+            if value is not None:
+                raise ValueError(
+                    f"compile received {key}={value!r}; a VAE's loss is its objective: pass "
+                    "objective=... to VAE, and leave this out."
+                )
+        options = _bound(super().compile, optimizer, None, None, *args, **kwargs)
+        replicas = self.distribute_strategy.num_replicas_in_sync
+        if replicas > 1:
+            for key, harmless in (("steps_per_execution", 1), ("jit_compile", False)):
+                value = options.get(key, harmless)
+                if value not in (harmless, None, "auto"):
+                    raise ValueError(
+                        f"compile received {key}={value!r}, which Keras cannot run on several "
+                        f"replicas; leave it out, or train on one device."
+                    )
+            self._check_scope()
+        super().compile(**options)
+        if replicas > 1:
+            self._check_optimizer()
+
+    def _check_optimizer(self) -> None:
+        """Refuses what Keras does to each replica's share of the gradient, or cannot do there."""
+        inner = getattr(self.optimizer, "inner_optimizer", self.optimizer)
+        names = ("clipnorm", "global_clipnorm", "clipvalue", "gradient_accumulation_steps")
+        for name in names:
+            if getattr(inner, name, None):
+                raise ValueError(
+                    f"The optimiser has {name}={getattr(inner, name)!r}, which Keras applies to "
+                    "each of several replicas by itself, so the result is not that of one device; "
+                    "leave it out, or train on one device."
+                )
+
+    def _check_scope(self) -> None:
+        extended = self.distribute_strategy.extended
+        for variable in self.variables:
+            if not extended.variable_created_in_scope(variable.value):
+                raise ValueError(
+                    f"The weight {variable.path!r} was made outside the strategy's scope; expected "
+                    "the VAE and every network given to it to be made under strategy.scope()."
+                )
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        """Compiles with what `get_compile_config` gave, and makes the optimiser's variables."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        self.optimizer.build(self.trainable_variables)
+
+    @property
+    def metrics(self) -> list[keras.metrics.Metric]:
+        """The trackers of the loss and its terms, then those given to `compile`."""
+        trackers = list(self._trackers.values())
+        compiled = self._compile_metrics if self.compiled else None
+        return trackers if compiled is None else [*trackers, compiled]
+
+    def _make_trackers(self) -> None:
+        """Makes the means of the logged values; called once the parts are there."""
+        names = ["loss", *self.objective.terms, "regularization_loss"]
+        names += ["elbo"] if "density" in self.latent.offers else []
+        self._trackers = {name: keras.metrics.Mean(name=name) for name in names}
+
+    def fit(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """Trains as `keras.Model.fit` does, on tf.data, arrays, generators; y is ignored.
+
+        Logs `loss`, the objective's terms (`reconstruction_loss`, `kl_loss`, ...),
+        `regularization_loss` and `elbo` (at beta = 1), each in nats per example, and the same with
+        `val_` for validation data. `loss` is the objective plus the regularisation.
+
+        Returns: the `keras.callbacks.History`.
+
+        Raises:
+            ValueError: for data of another shape or outside the likelihood's support.
+        """
+        options = self._received(_bound(super().fit, x, y, *args, **kwargs))
+        validation = options.get("validation_data")
+        if validation is not None:
+            parts = validation if isinstance(validation, tuple) else (validation,)
+            names = ("x", "y", "sample_weight")
+            checked = self._received(dict(zip(names, parts)))
+            whole = isinstance(validation, tuple)
+            options["validation_data"] = (
+                tuple(checked[name] for name in names if name in checked) if whole else checked["x"]
+            )
+        if isinstance(options["x"], (tf.data.Dataset, Iterator)):
+            options.setdefault("shuffle", False)  # Keras warns that its default has no effect
+        with _in_words():
+            return super().fit(**options)
+
+    def evaluate(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """Returns the logged values over a data set, as `keras.Model.evaluate` does.
+
+        The noise is a function of the seed and each example, so the values do not depend on the
+        batch size.
+
+        Raises:
+            ValueError: as `fit`.
+        """
+        options = self._received(_bound(super().evaluate, x, y, *args, **kwargs))
+        with _in_words():
+            return super().evaluate(**options)
+
+    def predict(self, x: Any, *args: Any, **kwargs: Any) -> np.ndarray:
+        """Returns the reconstructions (n, E) of a data set, as `keras.Model.predict` does.
+
+        Raises:
+            ValueError: as `fit`.
+        """
+        options = self._received(_bound(super().predict, x, *args, **kwargs))
+        with _in_words():
+            return super().predict(**options)
+
+    def train_on_batch(self, x: Any, *args: Any, **kwargs: Any) -> Any:
+        """Takes one step on one batch, as `keras.Model.train_on_batch` does."""
+        options = self._received(_bound(super().train_on_batch, x, *args, **kwargs))
+        with _in_words():
+            return super().train_on_batch(**options)
+
+    def test_on_batch(self, x: Any, *args: Any, **kwargs: Any) -> Any:
+        """Scores one batch, as `keras.Model.test_on_batch` does."""
+        options = self._received(_bound(super().test_on_batch, x, *args, **kwargs))
+        with _in_words():
+            return super().test_on_batch(**options)
+
+    def predict_on_batch(self, x: Any) -> Any:
+        """Returns the reconstructions of one batch, as `keras.Model.predict_on_batch` does."""
+        with _in_words():
+            return super().predict_on_batch(self._received({"x": x})["x"])
+
+    def _received(self, options: dict[str, Any]) -> dict[str, Any]:
+        """Returns the arguments of a Keras method, checked where that needs no look at the data.
+
+        Steps check the values, but XLA cannot compile that: for it arrays are checked here and
+        streams on their way. Without y Keras would drop sample weights silently, so they get a y of
+        zeros.
+        """
+        x, weights = options.get("x"), options.get("sample_weight")
+        spec = x.element_spec if isinstance(x, tf.data.Dataset) else x
+        first = spec[0] if isinstance(spec, tuple) and spec else spec
+        shape = getattr(first, "shape", None)
+        if shape is not None and tf.TensorShape(shape).rank is not None:
+            self._check_shape(tuple(shape))
+        if self.jit_compile and not self.run_eagerly:
+            options = {**options, "x": self._checked(x)}
+        if weights is not None:
+            _checks.sample_weights(np.asarray(weights))
+            if options.get("y") is None and x is not None and hasattr(x, "__len__"):
+                options = {**options, "y": np.zeros(len(x), np.float32)}
+        return options
+
+    def _checked(self, x: Any) -> Any:
+        """Returns data whose values are checked outside the step."""
+        if isinstance(x, tf.data.Dataset):
+            alone = not isinstance(x.element_spec, tuple)
+
+            def check(*parts: Any) -> Any:
+                first = self._in_support(tf.cast(parts[0], tf.float32))
+                return first if alone else (first, *parts[1:])
+
+            return x.map(check, num_parallel_calls=tf.data.AUTOTUNE)
+        if isinstance(x, Iterator):
+            return self._checked_batches(x)
+        if isinstance(x, (np.ndarray, tf.Tensor)):
+            self._checked_batch(x)
+        return x
+
+    def _checked_batches(self, batches: Iterator[Any]) -> Iterator[Any]:
+        for batch in batches:
+            try:
+                yield self._checked_batch(batch)
+            except ValueError as error:  # will come out of TensorFlow as one of its own
+                raise ValueError(f"{_checks.MARK} {error} {_checks.MARK}") from None
+
+    def _checked_batch(self, batch: Any) -> Any:
+        first = batch[0] if isinstance(batch, tuple) else batch
+        _checks.array_support(
+            np.asarray(first), self.likelihood.support, self.likelihood.short_name
+        )
+        return batch
+
+    def _in_support(self, x: Tensor) -> Tensor:
+        return _checks.assert_support(x, self.likelihood.support, self.likelihood.short_name)
+
+    def train_step(self, data: Any) -> dict[str, Tensor]:
+        """Takes one step of the optimiser; returns the running means of the logged values."""
+        inputs = self._inputs(data)
+        step = tf.convert_to_tensor(self.sampling.step)
+        shape = [self.objective.samples, tf.shape(inputs.x)[0], self.latent.noise_size]
+        seed = tf.random.experimental.stateless_fold_in(
+            self.sampling.seed_at(step), _OBJECTIVE_STREAM
+        )
+        groups = self._variable_groups()
+        with tf.GradientTape(persistent=True) as tape:
+            forward = self.graph.forward(
+                inputs,
+                self.sampling.noise(shape, step),
+                step=self.optimizer.iterations,
+                seed=seed,
+                training=True,
+                path=self.objective.path,
+            )
+            output = self.objective.evaluate(forward.latent_pass)
+            penalty = self._penalty(inputs.x)
+            targets = self._targets(output, inputs.weights, penalty, groups)
+        gradients = [
+            (gradient, variable)
+            for target, variables in targets
+            for gradient, variable in zip(tape.gradient(target, variables), variables)
+        ]
+        if gradients:
+            self.optimizer.apply_gradients(gradients)
+        self.sampling.step.assign_add(1)
+        return self._log(inputs, forward, output, penalty)
+
+    def test_step(self, data: Any) -> dict[str, Tensor]:
+        """Scores one batch; returns the running means of the logged values."""
+        inputs = self._inputs(data)
+        seed = tf.constant(self.sampling.seed, tf.int32)
+        noise = self.graph.noise(inputs.x, self.objective.samples, seed)
+        step = 0 if self.optimizer is None else self.optimizer.iterations
+        forward = self.graph.forward(inputs, noise, step=step, seed=seed, path=self.objective.path)
+        output = self.objective.evaluate(forward.latent_pass)
+        return self._log(inputs, forward, output, self._penalty(inputs.x))
+
+    def predict_step(self, data: Any) -> Tensor:
+        """Returns the reconstructions (B, E) of one batch."""
+        return self(self._inputs(data).x, training=False)
+
+    def call(self, inputs: Tensor, training: bool = False) -> Tensor:
+        """Returns the mean of p(x|z) at the mean of q(z|x), (B, E), for x (B, E)."""
+        posterior_mean = self.graph.posterior(tf.cast(inputs, tf.float32), training).mean()
+        params = self.graph.parameters(posterior_mean, training)
+        return self.likelihood.mean(params, self.graph.given())
+
+    def _inputs(self, data: Any) -> Inputs:
+        """Returns what Keras delivered as x, mask, weights and side inputs; y is left out."""
+        x, _, weights = keras.utils.unpack_x_y_sample_weight(data)
+        if isinstance(x, (tuple, list)) and len(x) == 1:
+            x = x[0]
+        if not hasattr(x, "shape"):
+            raise TypeError(
+                f"The model received {type(x).__name__} as x; expected one array or tensor of "
+                f"shape (batch, {', '.join(map(str, self.event_shape))})."
+            )
+        if tf.TensorShape(x.shape).rank is not None:
+            self._check_shape(tuple(x.shape))
+        x = tf.ensure_shape(tf.cast(x, tf.float32), (None, *self.event_shape))
+        if weights is not None:
+            weights = tf.reshape(tf.cast(weights, tf.float32), [-1])
+        if not self.jit_compile:
+            x = self._in_support(x)
+            weights = None if weights is None else _checks.assert_weights(weights)
+        return Inputs(x, None, weights, Given())
+
+    def _check_shape(self, received: tuple[Any, ...]) -> None:
+        sizes = zip(received[1:], self.event_shape)
+        fits = len(received) == len(self.event_shape) + 1
+        if not fits or any(size not in (None, expected) for size, expected in sizes):
+            raise ValueError(_checks.shape_message(received, self.event_shape))
+
+    def _variable_groups(self) -> list[tuple[str, list[Any]]]:
+        """Returns the trainable variables by the loss they may follow."""
+        inference = [self.encoder, *self.latent.inference_layers]
+        chosen = {id(v): "inference" for part in inference for v in part.trainable_variables}
+        chosen |= {id(v): "objective" for v in self.objective.trainable_variables}
+        groups: dict[str, list[Any]] = {}
+        for variable in self.trainable_variables:
+            groups.setdefault(chosen.get(id(variable), "generative"), []).append(variable)
+        return list(groups.items())
+
+    def _targets(
+        self,
+        output: LossOutput,
+        weights: Tensor | None,
+        penalty: Tensor,
+        groups: list[tuple[str, list[Any]]],
+    ) -> list[tuple[Tensor, list[Any]]]:
+        """Returns scalars to differentiate, scaled for the optimiser, each with its variables.
+
+        A replica's scalar is its share of the mean over the global batch plus its share of the
+        regularisation, because the optimiser sums gradients over replicas.
+        """
+
+        def target(loss: Tensor) -> Tensor:
+            return self.optimizer.scale_loss(distribute.global_mean(loss, weights) + penalty)
+
+        if not output.group_losses:
+            return [(target(output.loss), self.trainable_variables)]
+        return [(target(output.group_losses.get(g, output.loss)), vs) for g, vs in groups]
+
+    def _penalty(self, x: Tensor) -> Tensor:
+        """Returns this replica's share of what layers and regularisers add to the loss.
+
+        What layers add by `add_loss` is taken as a mean over the batch they saw, so a replica's
+        share of it is its share of the examples; regularisers of weights are the same everywhere.
+        """
+        whole, replicas = _total(self.losses), distribute.num_replicas()
+        if replicas == 1:
+            return whole
+        count = tf.cast(tf.shape(x)[0], tf.float32)
+        share = tf.math.divide_no_nan(count, distribute.global_sum(count))
+        of_weights = _total([v.regularizer(v) for v in self.trainable_variables if v.regularizer])
+        return tf.math.multiply_no_nan(whole, share) + (1.0 / replicas - share) * of_weights
+
+    def _log(
+        self, inputs: Inputs, forward: Forward, output: LossOutput, penalty: Tensor
+    ) -> dict[str, Tensor]:
+        penalty = distribute.global_sum(penalty) * tf.ones_like(output.loss)
+        values = {"loss": output.loss + penalty, "regularization_loss": penalty, **output.terms}
+        if "elbo" in self._trackers:
+            values["elbo"] = -sum(elbo_terms_of(forward.latent_pass))
+        for name, tracker in self._trackers.items():
+            tracker.update_state(values[name], inputs.weights)
+        if self._compile_metrics is not None:
+            mean = self.likelihood.mean(forward.params[0], forward.given)
+            self._compile_metrics.update_state(inputs.x, mean, inputs.weights)
+        results = self.get_metrics_result()
+        if distribute.is_multi_worker():
+            # Keras reduces logs over axis 0 there, which scalars lack.
+            return {name: tf.reshape(value, [1]) for name, value in results.items()}
+        return results
+
+    def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
+        """Makes the variables of optimiser and metrics, without looking at the data.
+
+        Keras would average the first batch over the replicas to build itself, which fails on
+        batches that do not divide evenly and on several workers. All parts are built already.
+        """
+        with self.distribute_strategy.scope():
+            if self.optimizer is not None and not self.optimizer.built:
+                self.optimizer.build(self.trainable_variables)
+            if self._compile_metrics is not None and not self._compile_metrics.built:
+                x = keras.KerasTensor((None, *self.event_shape), "float32")
+                keras.src.backend.compute_output_spec(self._compile_metrics.update_state, x, x)
+
+
+@contextlib.contextmanager
+def _in_words() -> Iterator[None]:
+    """Turns the failure of a check inside a graph into a ValueError with its sentence alone."""
+    try:
+        yield
+    except tf.errors.InvalidArgumentError as error:
+        message = _checks.user_message(error)
+        if message is None:
+            raise
+        raise ValueError(message) from None
+
+
+def _total(losses: list[Tensor]) -> Tensor:
+    return tf.add_n([tf.cast(loss, tf.float32) for loss in losses] or [tf.constant(0.0)])
+
+
+def _bound(method: Callable[..., Any], *args: Any, **kwargs: Any) -> dict[str, Any]:
+    """Returns the arguments of a call of `method` by name.
+
+    Raises:
+        TypeError: as Python does, for arguments that the method does not take.
+    """
+    arguments = inspect.signature(method).bind(*args, **kwargs).arguments
+    others = arguments.pop("kwargs", {})
+    return {**arguments, **others}
