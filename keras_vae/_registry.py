@@ -101,7 +101,7 @@ def get(family: str, identifier: Any) -> Any:
 
 
 def _construct(family: str, name: str, cls: type, options: dict[str, Any]) -> Any:
-    known = inspect.signature(cls).parameters
+    known = _arguments(cls)
     for key in options:
         if key not in known:
             raise ValueError(
@@ -116,6 +116,20 @@ def _construct(family: str, name: str, cls: type, options: dict[str, Any]) -> An
             f"{name}:{','.join(key + '=...' for key in missing)}."
         )
     return cls(**options)
+
+
+def _arguments(cls: type) -> dict[str, inspect.Parameter]:
+    """Returns the named arguments of a constructor.
+
+    They are those of `__init__`: Keras gives every class a `__new__` that takes anything, and which
+    of the two a class's signature shows depends on the version of Python.
+    """
+    parameters = inspect.signature(cls.__init__).parameters
+    return {
+        key: parameter
+        for key, parameter in parameters.items()
+        if key != "self" and parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
+    }
 
 
 def parse(text: str) -> tuple[str, dict[str, Any]]:
@@ -172,13 +186,8 @@ class Configurable:
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments, serialised."""
-        arguments = inspect.signature(type(self).__init__).parameters
-        return {
-            key: keras.saving.serialize_keras_object(getattr(self, key))
-            for key, parameter in arguments.items()
-            if key != "self"
-            and parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
-        }
+        keys = _arguments(type(self))
+        return {key: keras.saving.serialize_keras_object(getattr(self, key)) for key in keys}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Any:
