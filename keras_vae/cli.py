@@ -2,6 +2,7 @@
 
 import json
 import sys
+import warnings
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,28 +13,36 @@ import rich.table
 import tensorflow as tf
 import typer
 
-from keras_vae import _checks, _registry, data, export, plots, runs
+from keras_vae import _checks, _registry, configs, data, export, plots, runs
+from keras_vae import _options as opt
 from keras_vae._version import __version__
-from keras_vae.runs import Config
+from keras_vae.configs import Config
 
 app = typer.Typer(
-    help="Variational autoencoders: train on your data, sample new examples, score likelihoods.",
+    help="Variational autoencoders: train on your data, sample new examples, score likelihoods.\n\n"
+    "A first run: keras-vae train --data digits --output runs/first",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # plain texts: a mistake gets a sentence, not a box
 )
 console = rich.console.Console()
-STRATEGY = "a name, or name:key=value,..."
 
 
 def main() -> None:
     """Runs the command line; a user's mistake ends in one sentence and exit status 2."""
     try:
-        app(standalone_mode=True)
-    except (ValueError, TypeError, OSError) as error:
-        sys.stderr.write(f"keras-vae: {' '.join(str(error).split())}\n")
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning  # type: ignore[assignment]
+            app(standalone_mode=True)
+    except (ValueError, TypeError, OSError, tf.errors.OpError) as error:
+        sentence = error.message if isinstance(error, tf.errors.OpError) else str(error)
+        sys.stderr.write(f"keras-vae: {' '.join(sentence.split())}\n")
         raise SystemExit(2) from None
+
+
+def _show_warning(message: Any, *_: Any) -> None:
+    sys.stderr.write(f"keras-vae: warning: {' '.join(str(message).split())}\n")
 
 
 def _version(wanted: bool) -> None:
@@ -51,96 +60,133 @@ def common(
     """Takes the options that come before any command."""
 
 
-@app.command()
+@app.command(help=opt.TRAIN)
 def train(
-    output: Annotated[Path, typer.Option(help="The run folder; new or empty.")],
-    data: Annotated[str | None, typer.Option(help="A built-in set or a .npy/.npz path.")] = None,
-    config: Annotated[Path | None, typer.Option(help="JSON like a run's config.json.")] = None,
-    binarize: Annotated[
-        str | None, typer.Option(help="auto, dynamic, static, threshold or none.")
-    ] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Examples per step.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the training set.")] = None,
-    latent_dim: Annotated[int | None, typer.Option(help="Latent dimensions.")] = None,
-    network: Annotated[str | None, typer.Option(help=f"dense or conv; {STRATEGY}.")] = None,
-    likelihood: Annotated[str | None, typer.Option(help=f"p(x|z); {STRATEGY}.")] = None,
-    posterior: Annotated[str | None, typer.Option(help=f"q(z|x); {STRATEGY}.")] = None,
-    prior: Annotated[str | None, typer.Option(help=f"p(z); {STRATEGY}.")] = None,
-    objective: Annotated[str | None, typer.Option(help=f"The loss; {STRATEGY}.")] = None,
-    beta: Annotated[
-        str | None, typer.Option(help="Weight of the KL term: a number or linear(steps=1000).")
-    ] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Adam's, at the start.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Of weights, order and noise.")] = None,
-    strategy: Annotated[str | None, typer.Option(help="auto, one or mirrored.")] = None,
+    output: opt.OutputFolder,
+    data: opt.Data = None,
+    config: opt.ConfigFile = None,
+    binarize: opt.Binarize = None,
+    dequantize: opt.Dequantize = None,
+    image_size: opt.ImageSize = None,
+    skip_corrupt: opt.SkipCorrupt = None,
+    download: opt.Download = False,
+    batch_size: opt.BatchSize = None,
+    epochs: opt.Epochs = None,
+    latent_dim: opt.LatentDim = None,
+    network: opt.Network = None,
+    likelihood: opt.Likelihood = None,
+    posterior: opt.Posterior = None,
+    prior: opt.Prior = None,
+    objective: opt.Objective = None,
+    beta: opt.Beta = None,
+    learning_rate: opt.LearningRate = None,
+    seed: opt.TrainingSeed = None,
+    strategy: opt.Devices = None,
 ) -> None:
-    """Train a model and fill a run folder. Options override --config."""
+    """Trains a model and fills a run folder; see `_options.TRAIN`."""
+    given = {key: value for key, value in locals().items() if value is not None}
     base = Config() if config is None else Config.read(config)
-    given = {
-        "data": data,
-        "binarize": binarize,
-        "batch_size": batch_size,
-        "epochs": epochs,
-        "latent_dim": latent_dim,
-        "network": network,
-        "likelihood": likelihood,
-        "posterior": posterior,
-        "prior": prior,
-        "objective": objective,
-        "learning_rate": learning_rate,
-        "seed": seed,
-        "strategy": strategy,
-    }
-    chosen = {**vars(base), **{key: value for key, value in given.items() if value is not None}}
+    chosen = {**vars(base), **{key: given[key] for key in vars(base) if key in given}}
     chosen["binarize"] = None if chosen["binarize"] == "none" else chosen["binarize"]
-    chosen["objective"] = runs.objective_with_beta(chosen["objective"], beta)
-    folder = runs.train(Config(**chosen), output, console)
-    _print_pairs(json.loads((folder / runs.CONFIG).read_text()))
+    chosen["objective"] = configs.objective_with_beta(chosen["objective"], beta)
+    folder = runs.train(Config(**chosen), output, console, download)
     _print_paths(runs.figures(folder))
     _print_line(f"Next: keras-vae evaluate {folder}")
 
 
 @app.command()
 def evaluate(
-    run: Annotated[Path, typer.Argument(help="A run folder.")],
-    num_samples: Annotated[int, typer.Option(help="Importance samples per example.")] = 5000,
+    run: opt.Run,
+    num_samples: opt.NumSamples = 5000,
+    data: opt.OtherData = None,
 ) -> None:
-    """Score a run on its test set: bounds and likelihoods in nats, with their errors."""
-    _print_pairs(runs.evaluate(run, num_samples, console))
+    """Score a run on its test set: bounds and likelihoods in nats per example, with their errors.
+
+    nll is -log p(x) by importance sampling. Its standard error says what another test set of the
+    size would change, its Monte Carlo error what other samples would. The figures go into the run's
+    metrics.json, unless --data names another set.
+    """
+    metrics = runs.evaluate(run, num_samples, console, data)
+    _print_pairs(metrics)
+    if not metrics["normalised"]:
+        _print_line(
+            "These values are not normalised: the likelihood gives probabilities to 0 and 1 alone, "
+            "and the data is grey, so nll and elbo compare with nothing."
+        )
 
 
 @app.command()
 def sample(
-    source: Annotated[Path, typer.Argument(help="A run folder or an exported SavedModel.")],
-    output: Annotated[Path, typer.Option(help="FILE.png, or FILE.npz with x, mean and z.")],
-    n: Annotated[int, typer.Option("--n", help="How many.")] = 64,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same samples.")] = 0,
+    source: opt.RunOrExport,
+    output: opt.OutputFile,
+    n: opt.Count = 64,
+    seed: opt.Seed = 0,
 ) -> None:
-    """Draw new examples from p(z), then p(x|z)."""
+    """Draw new examples: z from p(z), then x from p(x|z).
+
+    A picture shows the means of p(x|z); FILE.npz holds x, mean and z.
+    """
     _checks.integer("n", n, maximum=2**31 - 1)
-    _new_file(output, (".png", ".npz"))
+    _new_file(output)
     exported = source / runs.SAVED_MODEL
     model = _open_saved_model(exported if exported.is_dir() else source)
     pair = tf.constant(_checks.seed_pair(seed))
     drawn = model.signatures["sample"](n=tf.constant(n), seed=pair)
     drawn = {name: values.numpy() for name, values in drawn.items()}
-    as_picture = output.suffix == ".png"
-    if as_picture and not plots.is_image(drawn["mean"].shape[1:]):
-        raise ValueError(
-            f"Samples of shape {drawn['mean'].shape[1:]} are no images; expected --output FILE.npz."
-        )
-    output.parent.mkdir(parents=True, exist_ok=True)
-    if as_picture:
-        plots.image_grid(drawn["mean"]).savefig(output)
-    else:
-        np.savez_compressed(output, **drawn)
-    _print_paths([output])
+    _write(output, drawn, drawn["mean"].shape[1:], lambda: plots.image_grid(drawn["mean"]))
+
+
+@app.command()
+def reconstruct(
+    run: opt.Run,
+    output: opt.OutputFile,
+    n: opt.Count = 12,
+    data: opt.OtherData = None,
+) -> None:
+    """Encode test examples and decode them again: the mean of p(x|z) at the mean of q(z|x).
+
+    The first --n test examples are taken; FILE.npz holds x and mean.
+    """
+    x, vae = _test_examples(run, output, n, data)
+    means = vae.reconstruct(x)
+    title = "Inputs and reconstructions"
+    _write(
+        output,
+        {"x": x, "mean": means},
+        vae.event_shape,
+        lambda: plots.reconstructions(x, means, title),
+    )
+
+
+@app.command()
+def interpolate(
+    run: opt.Run,
+    output: opt.OutputFile,
+    n: opt.Count = 6,
+    steps: opt.Steps = 10,
+    data: opt.OtherData = None,
+) -> None:
+    """Decode the straight lines between the codes of --n pairs of test examples.
+
+    FILE.npz holds the ends a and b, and mean (n, steps, ...).
+    """
+    _checks.integer("steps", steps, 2)
+    x, vae = _test_examples(run, output, 2 * _checks.integer("n", n), data)
+    a, b = x[::2], x[1::2]
+    means = vae.interpolate(a, b, steps)
+    flat = means.reshape(-1, *vae.event_shape)
+    _write(
+        output,
+        {"a": a, "b": b, "mean": means},
+        vae.event_shape,
+        lambda: plots.image_grid(flat, steps, "Lines between the codes of test examples"),
+    )
 
 
 @app.command("export")
 def export_(
-    run: Annotated[Path, typer.Argument(help="A run folder.")],
-    output: Annotated[Path, typer.Option(help="A new folder for the SavedModel.")],
+    run: opt.Run,
+    output: opt.OutputFolder,
 ) -> None:
     """Write a run's model as a SavedModel, which needs TensorFlow alone."""
     _, _, vae = runs.read(run)
@@ -148,7 +194,7 @@ def export_(
 
 
 @app.command()
-def info(run: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
+def info(run: opt.Run) -> None:
     """Show a run's configuration, its parts and its figures of merit."""
     folder, config, vae = runs.read(run)
     _print_pairs(vars(config))
@@ -161,15 +207,36 @@ def info(run: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
 
 @app.command()
 def datasets() -> None:
-    """List the data sets that come with the package, and the strategies."""
+    """List the data sets that are at hand, how to get others, and the strategies."""
     table = rich.table.Table("data set", "event", "train", "validation", "test", "binarize")
     for name in data.names():
         one = data.load(name)
         counts = [str(one.counts[split]) for split in ("train", "validation", "test")]
         table.add_row(name, str(one.event_shape), *counts, str(one.binarize))
     console.print(table)
+    prepared = ", ".join(data.tfds.prepared()) or "none"
+    _print_line(f"TensorFlow Datasets prepared in {data.tfds.data_dir()}: {prepared}.")
+    _print_line(
+        "Prepare another one by `tfds build NAME`, or by adding --download to `keras-vae train`; "
+        "TFDS_DATA_DIR names another folder."
+    )
+    _print_line("Or give a .npy, .npz, .csv or .parquet file, or a folder of images.")
     families = ("network", "likelihood", "posterior", "prior", "objective", "schedule")
     _print_pairs({family: ", ".join(_registry.names(family)) for family in families})
+
+
+def _test_examples(run: Path, output: Path, n: int, other: str | None) -> tuple[np.ndarray, Any]:
+    """Returns the first n test examples and the model of a run."""
+    _checks.integer("n", n)
+    _new_file(output)
+    _, config, vae = runs.read(run)
+    loaded = runs.test_set(config, vae, other)
+    if n > loaded.counts["test"]:
+        raise ValueError(
+            f"{n} test examples are needed, and {loaded.name} has {loaded.counts['test']}; choose "
+            "a smaller --n."
+        )
+    return next(loaded.test.unbatch().batch(n).as_numpy_iterator()), vae
 
 
 def _open_saved_model(path: Path) -> Any:
@@ -186,11 +253,27 @@ def _open_saved_model(path: Path) -> Any:
     return model
 
 
-def _new_file(path: Path, suffixes: tuple[str, ...]) -> None:
+def _new_file(path: Path) -> None:
+    suffixes = (".png", ".npz")
     if path.suffix not in suffixes:
         raise ValueError(f"--output is {path}; expected a name ending in {' or '.join(suffixes)}.")
     if path.exists():
         raise FileExistsError(f"{path} exists already; choose another --output.")
+
+
+def _write(path: Path, arrays: dict[str, np.ndarray], event_shape: Any, draw: Any) -> None:
+    """Writes arrays as .npz, or the figure that `draw` makes of them as .png."""
+    as_picture = path.suffix == ".png"
+    if as_picture and not plots.is_image(tuple(event_shape)):
+        raise ValueError(
+            f"Events of shape {tuple(event_shape)} are no images; expected --output FILE.npz."
+        )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if as_picture:
+        runs.write(path, lambda file: draw().savefig(file, format="png"))
+    else:
+        runs.write(path, lambda file: np.savez_compressed(file, **arrays))
+    _print_paths([path])
 
 
 def _print_pairs(values: dict[str, Any]) -> None:

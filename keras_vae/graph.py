@@ -10,9 +10,9 @@ import keras
 import tensorflow as tf
 
 from keras_vae import estimators
+from keras_vae._noise import content_noise
 from keras_vae._types import Given, Inputs, LatentPass, Tensor
 from keras_vae.latents import LatentModel
-from keras_vae.layers import content_noise
 from keras_vae.likelihoods import Likelihood
 
 NOTHING = Given()

@@ -1,6 +1,5 @@
-"""Reusable Keras layers: `Sampling`, and the noise it is made of."""
+"""Reusable Keras layers: `Sampling`."""
 
-import math
 from typing import Any
 
 import keras
@@ -90,59 +89,3 @@ class Sampling(keras.layers.Layer):
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
         return {**super().get_config(), "seed": self.seed}
-
-
-def _constant(value: int) -> Tensor:
-    return tf.constant(value, tf.uint32)
-
-
-def _mix(bits: Tensor) -> Tensor:
-    """Returns a bijective scrambling of 32-bit words (xor-shift and multiply, twice)."""
-    xor, shift = tf.bitwise.bitwise_xor, tf.bitwise.right_shift
-    bits = xor(bits, shift(bits, _constant(16))) * _constant(0x21F0AAAD)
-    bits = xor(bits, shift(bits, _constant(15))) * _constant(0xD35A2D97)
-    return xor(bits, shift(bits, _constant(15)))
-
-
-def _count(size: Tensor | int, start: Tensor | int = 0) -> Tensor:
-    """Returns scrambled counters start, start + 1, ... (size,), uint32."""
-    return _mix(tf.cast(tf.range(size) + start, tf.uint32) * _constant(0x9E3779B9))
-
-
-def content_noise(
-    x: Tensor, num_samples: Tensor | int, size: int, seed: Tensor, first: Tensor | int = 0
-) -> Tensor:
-    """Returns standard normal noise that depends on each example's own bits, not on the batch.
-
-    An example gets the same noise in every batch, chunk and process, compiled by XLA or not, so
-    figures of evaluation depend neither on the batch size nor on the order. Equal examples get
-    equal noise.
-
-    Args:
-        x: (B, E) float32.
-        num_samples: How many draws per example, S.
-        size: Numbers per draw, N.
-        seed: int32[2].
-        first: The index of the first draw; draws `first..first + S - 1` are returned.
-
-    Returns: (S, B, N) float32, by the Box-Muller transform of hashed counters. Magnitudes end at
-    5.9, where the normal distribution has 4e-9 of its mass left.
-
-    Reference: Salmon et al., Parallel Random Numbers: As Easy as 1, 2, 3, 2011 (counters hashed in
-    place of a state).
-    """
-    bits = tf.bitcast(tf.reshape(x, [tf.shape(x)[0], math.prod(x.shape[1:])]), tf.uint32)
-    keys = tf.bitcast(seed, tf.uint32)
-    # A sum of words, each scrambled with its place: exact whatever the order of the additions.
-    rows = tf.reduce_sum(_mix(bits ^ _mix(_count(bits.shape[1]) + keys[0])), axis=1)
-    draws = _mix(_count(num_samples, first) + keys[1])
-    words = _mix(_mix(rows + keys[1])[None, :] + draws[:, None])
-    half = (size + 1) // 2
-    words = _mix(words[:, :, None] + _count(half))
-    twins = _mix(words + _constant(0x85EBCA6B))
-    eight = _constant(8)
-    scale = 2.0**-24
-    uniform = (tf.cast(tf.bitwise.right_shift(words, eight), tf.float32) + 0.5) * scale
-    angle = tf.cast(tf.bitwise.right_shift(twins, eight), tf.float32) * (2.0 * math.pi * scale)
-    radius = tf.sqrt(-2.0 * tf.math.log(uniform))
-    return tf.concat([radius * tf.cos(angle), radius * tf.sin(angle)], axis=2)[:, :, :size]

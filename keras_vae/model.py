@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
+import tensorflow as tf
 
 from keras_vae import _checks, _registry, networks
 from keras_vae._registry import PACKAGE
@@ -150,6 +152,36 @@ class VAE(Inference, Training):
 
     def build(self, input_shape: Any = None) -> None:
         """Does nothing: every part is built at construction. Kept for Keras."""
+
+    def adapt(self, data: Any, max_batches: int = 100) -> None:
+        """Starts the decoder at the mean of the data, by the bias of its last layer.
+
+        Training then need not find out first which pixels are always black. What is learned in few
+        epochs is better for it; docs/defaults.md has the measurement. Call it before `fit`. Where
+        the likelihood has no such start, or the last layer no bias, it does nothing.
+
+        Args:
+            data: Batches of x (B, E) or (x, ...), or one array (n, E).
+            max_batches: How many batches to look at.
+
+        Raises:
+            ValueError: for no data, or of another shape.
+        """
+        batches = data.take(max_batches) if isinstance(data, tf.data.Dataset) else [data]
+        total, squares, count = 0.0, 0.0, 0
+        for batch in batches:
+            x = np.asarray(batch[0] if isinstance(batch, tuple) else batch, np.float64)
+            self._check_shape(x.shape)
+            total, squares, count = total + x.sum(0), squares + np.square(x).sum(0), count + len(x)
+        if not count:
+            raise ValueError("data holds no example; expected at least one to start from.")
+        mean = total / count
+        stddev = np.sqrt(np.maximum(squares / count - mean**2, 0.0))
+        params = self.likelihood.initial_params(
+            tf.constant(mean, tf.float32), tf.constant(stddev, tf.float32)
+        )
+        if params is not None:
+            networks.set_output(self.decoder, params.numpy())
 
     def export(self, *args: Any, **kwargs: Any) -> None:
         """Refuses: `keras_vae.export.saved_model(vae, path)` writes all signatures.

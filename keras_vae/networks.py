@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 
 from keras_vae import _checks, _registry
 from keras_vae._registry import register
@@ -114,6 +115,29 @@ def conv_levels(event_shape: Shape) -> tuple[int, ...]:
     while max(sides) > 14:
         sides, levels = tuple(-(-side // 2) for side in sides), levels + 1
     return tuple(min(32 * 2**level, 256) for level in range(levels))
+
+
+def set_output(decoder: keras.Model, outputs: np.ndarray) -> bool:
+    """Sets the bias of a decoder's last layer, so that outputs start near these.
+
+    Args:
+        decoder: Any model that ends in a linear layer with a bias.
+        outputs: Shape of the decoder's outputs without the batch axis. A convolution, whose bias is
+            one number per channel, gets their mean over the pixels.
+
+    Returns: whether there was such a layer.
+    """
+    with_weights = [layer for layer in decoder.layers if layer.weights]
+    last = with_weights[-1] if with_weights else None
+    bias = getattr(last, "bias", None)
+    linear = getattr(last, "activation", None) in (None, keras.activations.linear)
+    if bias is None or not linear:
+        return False
+    per_channel = outputs.reshape(-1, outputs.shape[-1]).mean(0)
+    fitting = [each for each in (outputs.ravel(), per_channel) if each.shape == bias.shape]
+    if fitting:
+        bias.assign(fitting[0])
+    return bool(fitting)
 
 
 def _filters(event_shape: Shape, filters: int | Sequence[int] | None) -> tuple[int, ...]:

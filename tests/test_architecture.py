@@ -20,6 +20,7 @@ LAYERS = {
     "_version": 0,
     "_types": 0,
     "_checks": 0,
+    "_noise": 1,
     "_registry": 1,
     "_parts": 2,
     "distributions": 3,
@@ -43,10 +44,12 @@ LAYERS = {
     "export": 10,
     "callbacks": 10,
     "recipes": 11,
-    "runs": 11,
-    "cli": 12,
-    "__main__": 13,
-    "__init__": 13,
+    "configs": 11,
+    "runs": 12,
+    "_options": 12,
+    "cli": 13,
+    "__main__": 14,
+    "__init__": 14,
 }
 ON_USE = {"tensorflow_probability", "tensorflow_datasets", "matplotlib", "sklearn", "pandas"}
 

@@ -7,7 +7,8 @@ import scipy.stats
 import tensorflow as tf
 
 import keras_vae as kv
-from keras_vae.layers import Sampling, content_noise, reparameterize
+from keras_vae._noise import content_noise, index_uniform
+from keras_vae.layers import Sampling, reparameterize
 
 SEED = tf.constant([0, 7])
 
@@ -113,3 +114,26 @@ def test_the_layer_is_configured_by_its_seed_and_rebuilt_from_it():
     with pytest.raises(TypeError, match="seed is 'x'"):
         Sampling(seed="x")
     assert kv.layers.Sampling is Sampling
+
+
+# Uniform numbers by index
+
+
+def test_uniform_numbers_by_index_are_uniform_and_independent():
+    index = tf.range(3000)
+    numbers = index_uniform(index, 7, SEED).numpy()
+    assert 0.0 <= numbers.min() < numbers.max() < 1.0
+    assert scipy.stats.kstest(numbers.ravel(), "uniform").pvalue > 1e-3
+    others = [
+        index_uniform(index, 7, SEED + tf.constant(step)).numpy() for step in ([1, 0], [0, 1])
+    ]
+    columns = np.concatenate([numbers, *others, np.roll(numbers, 1, axis=0)], axis=1)
+    correlation = np.corrcoef(columns.T) - np.eye(columns.shape[1])
+    assert np.abs(correlation).max() < 5.0 / np.sqrt(3000)
+
+
+def test_uniform_numbers_by_index_do_not_depend_on_the_batch():
+    whole = index_uniform(tf.range(50), 5, SEED).numpy()
+    some = tf.constant([41, 3, 7], tf.int64)
+    np.testing.assert_array_equal(index_uniform(some, 5, SEED), whole[[41, 3, 7]])
+    assert len(np.unique(whole)) == whole.size

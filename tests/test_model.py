@@ -394,6 +394,50 @@ def test_a_group_of_weights_may_follow_a_loss_of_its_own(binary):
             np.testing.assert_allclose(groups[path], elbo[path] - reconstruction[path], atol=1e-6)
 
 
+# adapt
+
+
+LIKELIHOODS = ("bernoulli", "normal", "normal:variance=learned", "normal:variance=optimal")
+
+
+@pytest.mark.parametrize("likelihood", LIKELIHOODS)
+@pytest.mark.parametrize("form", ["array", "dataset", "pairs"])
+def test_adapting_starts_the_decoder_at_the_moments_of_the_data(binary, likelihood, form):
+    x = binary * np.float32([1, 1, 1, 0, 1, 1])  # one value never varies
+    slices = tf.data.Dataset.from_tensor_slices
+    data = {"array": x, "dataset": slices(x).batch(40), "pairs": slices((x, x)).batch(40)}[form]
+    vae = make(likelihood=likelihood)
+    vae.adapt(data)
+    start = vae.observation(np.zeros((1, 2)))  # a dense decoder gives its last bias at z = 0
+    np.testing.assert_allclose(start.mean()[0], x.mean(0), atol=1.1e-3)
+    if "learned" in likelihood:
+        np.testing.assert_allclose(start.stddev()[0], np.maximum(x.std(0), 2e-3), rtol=1e-3)
+
+
+def test_adapting_a_convolution_starts_it_at_the_mean_of_each_channel():
+    x = np.random.default_rng(0).normal(size=(30, 8, 8, 2)).astype("float32") + [1.0, 5.0]
+    vae = kv.VAE((8, 8, 2), 2, network="conv:filters=[4],width=4", likelihood="normal")
+    vae.adapt(x)
+    bias = vae.decoder.layers[-1].bias.numpy()
+    np.testing.assert_allclose(bias, x.mean((0, 1, 2)), rtol=1e-5)
+
+
+@pytest.mark.parametrize("last", [{"use_bias": False}, {"activation": "tanh"}])
+def test_adapting_leaves_decoders_alone_that_do_not_end_in_a_bias(binary, last):
+    vae = make(network=None, decoder=keras.Sequential([keras.layers.Dense(6, **last)]))
+    before = weights_of(vae)
+    vae.adapt(binary)
+    for start, value in zip(before, weights_of(vae)):
+        np.testing.assert_array_equal(start, value)
+
+
+def test_adapting_to_what_does_not_fit_is_refused(binary):
+    with pytest.raises(ValueError, match=r"\(90, 5\).*\(batch, 6\)"):
+        make().adapt(binary[:, :5])
+    with pytest.raises(ValueError, match="no example"):
+        make().adapt(binary[:0])
+
+
 # What users ask of a trained model
 
 

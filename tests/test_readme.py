@@ -40,16 +40,28 @@ def test_every_python_block_runs_in_order(elsewhere):
     assert isinstance(names["waiting"], keras.Model)
 
 
+def test_the_code_of_the_page_about_data_runs(elsewhere):
+    names = {}
+    for code in re.findall(
+        r"```python\n(.*?)```", (ROOT / "docs" / "data.md").read_text(), re.DOTALL
+    ):
+        exec(compile(code, "data.md", "exec"), names)
+    assert names["images"].shape == (100, 28, 28, 1)
+    assert names["values"].shape == (100, 5)
+    assert names["squares"].shape == (1, 28, 28, 1)
+
+
 def test_every_command_runs_in_order(elsewhere, monkeypatch):
     lines = [line for code in blocks("bash") for line in code.splitlines()]
     commands = [shlex.split(line) for line in lines if line.startswith("keras-vae")]
-    assert len(commands) == 6
+    assert len(commands) == 8
     for command in commands:
         monkeypatch.setattr(sys, "argv", command)
         with pytest.raises(SystemExit) as caught:
             cli.main()
         assert not caught.value.code, command
-    assert (elsewhere / "samples.png").stat().st_size > 1000
+    for picture in ("samples", "reconstructions", "lines"):
+        assert (elsewhere / f"{picture}.png").stat().st_size > 1000
     assert (elsewhere / "runs" / "first" / "metrics.json").is_file()
 
 

@@ -9,6 +9,7 @@ import math
 import runpy
 import shlex
 import shutil
+import subprocess
 import sys
 
 import keras
@@ -19,8 +20,9 @@ import rich.console
 import tensorflow as tf
 
 import keras_vae as kv
-from keras_vae import _registry, cli, runs
+from keras_vae import _registry, cli, configs, runs
 
+pytestmark = pytest.mark.filterwarnings("ignore:batch_size is")
 TINY = ("--network", "dense:widths=[8]", "--latent-dim", "2")
 FIGURES_OF_MERIT = {
     "elbo",
@@ -31,6 +33,7 @@ FIGURES_OF_MERIT = {
     "kl_loss",
     "bits_per_dim",
     "active_units",
+    "normalised",
     "num_samples",
     "num_examples",
     "evaluation_seconds",
@@ -256,7 +259,12 @@ def test_the_figures_are_pictures(run):
 def test_training_prints_the_config_the_figures_and_what_to_do_next(trained):
     run, output = trained
     lines = output.splitlines()
-    assert any(line.split() == ["latent_dim", "2"] for line in lines)
+    words = " ".join(output.split())
+    assert "images: 40 train, 10 validation, 10 test examples of shape (8, 8, 1)" in words
+    assert "likelihood normal:variance=shared (the values are real)" in words
+    assert "network dense:widths=[8] posterior" in words  # given, so no reason
+    assert "standard_normal, 2 latent dimensions" in words
+    assert "2 epochs of 3 steps" in words
     assert any("epoch 2/2" in line and "val_elbo" in line for line in lines)
     for path in runs.figures(run):
         assert str(path) in lines
@@ -286,7 +294,7 @@ def test_events_that_are_no_images_have_the_history_alone(vector_run):
 
 def test_digits_are_binary_and_beta_warms_up(digits_run):
     config = read_json(digits_run / "config.json")
-    assert (config["data"], config["binarize"]) == ("digits", "auto")
+    assert (config["data"], config["binarize"]) == ("digits", "dynamic")
     assert (config["likelihood"], config["objective"]) == ("bernoulli", "elbo:beta=linear(steps=4)")
     batches = [128] * 10 + [70]
     weights = [min(step / 4.0, 1.0) for step in range(11)]
@@ -306,6 +314,8 @@ def test_evaluating_writes_and_prints_the_figures_of_merit(metrics):
         shown = next(line.split() for line in output.splitlines() if line.split()[:1] == [name])
         if value is None:
             assert shown == [name, "-"]
+        elif isinstance(value, bool):
+            assert shown == [name, str(value)]
         else:
             assert float(shown[1]) == pytest.approx(value, abs=5e-4)
 
@@ -400,6 +410,155 @@ def test_samples_of_binary_data_are_binary(digits_run, tmp_path):
         assert np.all((file["mean"] > 0.0) & (file["mean"] < 1.0))
 
 
+def test_reconstructions_are_those_of_the_first_test_examples(run, place, tmp_path):
+    path = tmp_path / "r.npz"
+    assert str(path) in succeed("reconstruct", run, "--output", path, "--n", 4).splitlines()
+    x = np.load(place / "images.npz")["test"][:4]
+    with np.load(path) as file:
+        np.testing.assert_array_equal(file["x"], x)
+        expected = kv.load(run / "model.keras").reconstruct(x)
+        np.testing.assert_allclose(file["mean"], expected, rtol=1e-5, atol=1e-6)
+    succeed("reconstruct", run, "--output", tmp_path / "r.png", "--n", 4)
+    assert matplotlib.image.imread(tmp_path / "r.png").std() > 0.0
+
+
+def test_other_data_can_be_reconstructed_and_scored(run, metrics, place, tmp_path):
+    np.save(place / "others.npy", np.random.default_rng(9).random((50, 8, 8, 1)).astype("float32"))
+    other = place / "others.npy"
+    succeed("reconstruct", run, "--data", other, "--output", tmp_path / "r.npz", "--n", 5)
+    with np.load(tmp_path / "r.npz") as file:
+        np.testing.assert_array_equal(file["x"], np.load(other)[45:])
+    kept = read_json(run / "metrics.json")
+    output = succeed("evaluate", run, "--data", other, "--num-samples", 5)
+    assert ["num_examples", "5"] in [line.split() for line in output.splitlines()]
+    assert read_json(run / "metrics.json") == kept
+
+
+def test_lines_join_pairs_of_test_examples(run, place, tmp_path):
+    succeed("interpolate", run, "--output", tmp_path / "l.npz", "--n", 3, "--steps", 4)
+    x = np.load(place / "images.npz")["test"]
+    vae = kv.load(run / "model.keras")
+    with np.load(tmp_path / "l.npz") as file:
+        assert file["mean"].shape == (3, 4, 8, 8, 1)
+        np.testing.assert_array_equal(file["a"], x[0:6:2])
+        np.testing.assert_allclose(file["mean"][:, 0], vae.reconstruct(x[0:6:2]), atol=1e-5)
+        np.testing.assert_allclose(file["mean"][:, -1], vae.reconstruct(x[1:6:2]), atol=1e-5)
+    succeed("interpolate", run, "--output", tmp_path / "l.png", "--n", 3, "--steps", 4)
+    assert matplotlib.image.imread(tmp_path / "l.png").std() > 0.0
+
+
+@pytest.mark.filterwarnings("default:The values of")
+def test_grey_values_under_bernoulli_get_a_warning_and_a_label(place, tmp_path):
+    base = ("train", "--data", place / "images.npz", "--binarize", "none", *TINY, "--epochs", 1)
+    folder = tmp_path / "grey"
+    status, _, err = command(*base, "--likelihood", "bernoulli", "--output", folder)
+    assert status == 0
+    assert err.startswith("keras-vae: warning: The values of images are grey")
+    output = succeed("evaluate", folder, "--num-samples", 5)
+    values = read_json(folder / "metrics.json")
+    assert (values["normalised"], values["bits_per_dim"]) == (False, None)
+    assert "These values are not normalised" in output
+
+
+def test_dequantised_levels_have_bits_per_dimension(tmp_path):
+    levels = np.random.default_rng(0).integers(0, 256, (60, 5)).astype(np.uint8)
+    np.save(tmp_path / "levels.npy", levels)
+    base = ("train", "--data", tmp_path / "levels.npy", "--dequantize", *TINY, "--epochs", 1)
+    succeed(*base, "--output", tmp_path / "run")
+    assert read_json(tmp_path / "run" / "config.json")["dequantize"] is True
+    succeed("evaluate", tmp_path / "run", "--num-samples", 50)
+    values = read_json(tmp_path / "run" / "metrics.json")
+    assert values["normalised"] is True
+    expected = (values["nll"] / 5 + math.log(256)) / math.log(2)
+    assert values["bits_per_dim"] == pytest.approx(expected)
+    assert values["bits_per_dim"] > 7.9  # uniform levels have 8 bits
+
+
+def test_warnings_are_a_line(monkeypatch, place, tmp_path):
+    run_module = [sys.executable, "-m", "keras_vae", "train", "--data", str(place / "vectors.npy")]
+    arguments = [*map(str, TINY), "--epochs", "1", "--output", str(tmp_path / "run")]
+    done = subprocess.run([*run_module, *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    lines = [line for line in done.stderr.splitlines() if line.startswith("keras-vae: warning: ")]
+    assert len(lines) == 1
+    assert "batch_size is 128" in lines[0]
+
+
+# No room, no permission
+
+
+def limited(path, *arguments):
+    """Runs a command that may not write files of more than 2 kB."""
+    code = (
+        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        "from keras_vae import cli;"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000));"
+        "sys.argv = ['keras-vae', *sys.argv[1:]]; cli.main()"
+    )
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=path)
+
+
+def test_without_room_the_previous_file_survives(run, metrics, tmp_path):
+    kept = (run / "metrics.json").read_bytes()
+    target = tmp_path / "samples.npz"
+    done = limited(tmp_path, "sample", run, "--output", target, "--n", 500)
+    assert done.returncode == 2
+    message = [line for line in done.stderr.splitlines() if line.startswith("keras-vae")]
+    assert len(message) == 1
+    assert f"{target} could not be written" in message[0]
+    assert list(tmp_path.iterdir()) == []
+
+    def fail(file):
+        file.write(b"half")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="metrics.json could not be written: No space left"):
+        runs.write(run / "metrics.json", fail)
+    assert (run / "metrics.json").read_bytes() == kept
+    assert not list(run.glob(".*"))
+
+
+def test_without_room_a_training_leaves_no_half_of_a_model(place, tmp_path):
+    base = ("train", "--data", place / "vectors.npy", *TINY, "--epochs", 1)
+    done = limited(tmp_path, *base, "--output", tmp_path / "run")
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    message = [line for line in done.stderr.splitlines() if "could not be written" in line]
+    assert len(message) == 1
+    assert "model.keras" in message[0]
+    assert not {path.name for path in tmp_path.rglob("*")} & {"model.keras", "saved_model"}
+    assert not [path for path in tmp_path.rglob("*") if "part" in path.name]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("foreign", "damaged")
+def test_a_dozen_mistakes_typed_as_commands(place, run, vector_run):
+    folders = {"place": place, "run": run, "vectors": vector_run, "new": place / "new"}
+    chosen = [*list(OTHER_MISTAKES)[::4], "sample garbage", "info damaged model"]
+    assert len(chosen) >= 12
+    before = tree(place)
+    for mistake in chosen:
+        line, words = OTHER_MISTAKES[mistake]
+        arguments = [part.format(**folders) for part in shlex.split(line)]
+        process = [sys.executable, "-m", "keras_vae", *arguments]
+        done = subprocess.run(process, capture_output=True, text=True, check=False)
+        ours = [line for line in done.stderr.splitlines() if line.startswith("keras-vae")]
+        shown = " ".join((" ".join(ours) or done.stderr).split())
+        assert done.returncode == 2, mistake
+        assert words in shown, mistake
+        assert "Traceback" not in done.stderr, mistake
+    assert tree(place) == before
+
+
+def test_where_a_file_stands_no_folder_is_made(place, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    base = ("train", "--data", place / "vectors.npy", *TINY, "--epochs", 1)
+    status, _, err = command(*base, "--output", tmp_path / "file" / "run")
+    assert (status, "file" in err) == (2, True)
+    assert (tmp_path / "file").read_text() == "mine"
+
+
 # export, info, datasets
 
 
@@ -445,6 +604,9 @@ def test_datasets_lists_the_sets_and_every_strategy():
     (row,) = [line for line in output.splitlines() if "digits" in line]
     for cell in ("(8, 8, 1)", "1350", "150", "297", "dynamic"):
         assert cell in row
+    assert "shapes" in output
+    for words in ("prepared in", "tfds build NAME", "--download"):
+        assert words in output
     families = ("network", "likelihood", "posterior", "prior", "objective", "schedule")
     for family in families:
         (line,) = [line for line in output.splitlines() if line.split()[:1] == [family]]
@@ -460,7 +622,10 @@ def test_the_version_is_printed_by_the_module_too(monkeypatch, capsys):
     assert capsys.readouterr().out.strip() == kv.__version__
 
 
-@pytest.mark.parametrize("name", ["train", "evaluate", "sample", "export", "info", "datasets"])
+@pytest.mark.parametrize(
+    "name",
+    ["train", "evaluate", "sample", "reconstruct", "interpolate", "export", "info", "datasets"],
+)
 def test_every_command_explains_itself(name):
     assert f"keras-vae {name} [OPTIONS]" in succeed(name, "--help")
     assert name in succeed("--help")
@@ -503,7 +668,7 @@ BAD_TRAINING = {
     "beta of a number": (["--beta", "3", "--config", "{place}/number.json"], "objective"),
     "data": (["--data", "digit"], "Did you mean 'digits'?"),
     "data file": (["--data", "{place}/nothing.npz"], "There is no file"),
-    "data cut": (["--data", "{place}/cut.npz"], "could not be read as NumPy data"),
+    "data cut": (["--data", "{place}/cut.npz"], "could not be read"),
     "data nan": (["--data", "{place}/nan.npy"], "1 NaN or infinite value(s)"),
     "data too few": (["--data", "{place}/tiny.npy"], "expected at least 3"),
     "data grey": (
@@ -561,6 +726,19 @@ OTHER_MISTAKES = {
         "sample {vectors} --output {new}.png",
         "no images; expected --output FILE",
     ),
+    "reconstruct too many": ("reconstruct {run} --output {new}.png --n 11", "images has 10"),
+    "reconstruct none": ("reconstruct {run} --output {new}.png --n 0", "n is 0"),
+    "reconstruct nothing": ("reconstruct {place}/nothing --output {new}.png", "holds no run"),
+    "reconstruct other shape": (
+        "reconstruct {run} --data {place}/vectors.npy --output {new}.npz",
+        "have shape (6,); the model was trained on (8, 8, 1)",
+    ),
+    "evaluate other shape": (
+        "evaluate {run} --data {place}/vectors.npy",
+        "have shape (6,); the model was trained on (8, 8, 1)",
+    ),
+    "interpolate one step": ("interpolate {run} --output {new}.npz --steps 1", "steps is 1"),
+    "interpolate vectors": ("interpolate {vectors} --output {new}.png --n 1", "no images"),
     "sample vectors in depth": ("sample {vectors} --output {new}/s.png", "are no images"),
 }
 
@@ -656,12 +834,12 @@ def test_a_training_that_fails_gives_the_terminal_back(failing_objective, place,
     ],
 )
 def test_beta_is_put_into_the_objective(objective, beta, expected):
-    made = _registry.get("objective", runs.objective_with_beta(objective, beta))
+    made = _registry.get("objective", configs.objective_with_beta(objective, beta))
     assert (made.beta, made.samples) == (expected.beta, expected.samples)
 
 
 def test_no_beta_leaves_every_objective():
-    assert runs.objective_with_beta("reconstruction", None) == "reconstruction"
+    assert configs.objective_with_beta("reconstruction", None) == "reconstruction"
 
 
 def test_a_config_reads_what_it_wrote(tmp_path):

@@ -62,7 +62,7 @@ def run(script, *arguments):
 def model(tmp_path_factory):
     keras.utils.set_random_seed(0)
     folder = tmp_path_factory.mktemp("model")
-    x = kv.data.sources.digits().test[:40] / np.float32(16)
+    x = kv.data.digits.source().test.x.rows(0, 40) / np.float32(16)
     vae = kv.VAE(
         (8, 8, 1), 3, network="conv:filters=[4],width=8", likelihood="normal:variance=optimal"
     )

@@ -1,19 +1,38 @@
 """Data sets as batched `tf.data`, with what a model must know of them."""
 
+import math
+import os
+import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from keras_vae import _checks
-from keras_vae.data import sources
-from keras_vae.data.pipeline import batches, binarized
-from keras_vae.data.sources import Source
+from keras_vae.data import digits, files, images, shapes, streams, tfds
+from keras_vae.data.base import Examples, Indexed, Source, Split, Streamed
+from keras_vae.data.pipeline import batches
 
-__all__ = ["Data", "Source", "batches", "load", "names"]
+__all__ = [
+    "Data",
+    "Examples",
+    "Indexed",
+    "Source",
+    "Split",
+    "Streamed",
+    "batches",
+    "load",
+    "names",
+    "shapes",
+    "tfds",
+]
 
 BINARIZE = ("dynamic", "static", "threshold")
+#: Sets that come with the package: name -> function that makes the source.
+BUILT_IN = {"digits": digits.source, "shapes": shapes.source}
 
 
 @dataclass(frozen=True)
@@ -22,13 +41,16 @@ class Data:
 
     Attributes:
         name: What it is called.
-        train: Shuffled batches (B, E) of float32.
+        train: Shuffled batches x (B, E) of float32, or (x, labels).
         validation: Batches in fixed order.
         test: Batches in fixed order.
         event_shape: E.
         support: Where the values lie, "binary", "unit_interval" or "real".
         counts: Split -> number of examples.
         binarize: How the values were binarised, or None.
+        levels: How many grey levels one unit was divided into where the values were dequantised,
+            or None.
+        label_names: What the labels' values or columns are called.
     """
 
     name: str
@@ -39,11 +61,13 @@ class Data:
     support: str
     counts: dict[str, int]
     binarize: str | None
+    levels: int | None = None
+    label_names: tuple[str, ...] = ()
 
 
 def names() -> list[str]:
     """Returns the sets that come with the package."""
-    return list(sources.BUILT_IN)
+    return list(BUILT_IN)
 
 
 def load(
@@ -51,62 +75,118 @@ def load(
     batch_size: int = 128,
     *,
     binarize: str | None = "auto",
+    dequantize: bool = False,
+    labels: bool = False,
+    image_size: int | tuple[int, int] | None = None,
+    skip_corrupt: bool = False,
+    download: bool = False,
     seed: int = 0,
 ) -> Data:
     """Returns a data set's training, validation and test batches.
 
     Args:
-        source: Name of a built-in set; path of a .npy or .npz file; an array (n, E); or a mapping
-            with "train" and, if at hand, "validation" and "test". Of what is missing, test is the
-            last tenth of the examples and validation the last tenth of the remaining ones.
-        batch_size: B. A larger one than the set makes one batch.
+        source: Name of a built-in set, or of one of TensorFlow Datasets; path of a .npy, .npz, .csv
+            or .parquet file, or of a folder of images; an array (n, E); a `tf.data.Dataset` of
+            examples or batches; a `Source`; or a mapping with "train" and, if at hand, "validation"
+            and "test". Of what is missing, test is the last tenth of the examples and validation
+            the last tenth of the remaining ones, so shuffle what is sorted.
+        batch_size: B. A larger one than the set makes one batch, with a warning.
         binarize: "dynamic" draws x ~ Bernoulli(value) anew each time an example is used (validation
             and test once, by the seed); "static" draws once by the seed; "threshold" cuts at 0.5;
             None leaves the values. "auto" is what the set is usually used with.
-        seed: Of the order, the draws and nothing else.
+        dequantize: Add uniform noise within a grey level, so that a density over real values says
+            something of the levels: log P(level) is at least log p(x) - (elements) log(levels) on
+            average (Theis et al., A Note on the Evaluation of Generative Models, 2016).
+        labels: Whether batches are (x, labels).
+        image_size: What images of a folder or of TensorFlow Datasets are resized to, (height,
+            width) or one number for both.
+        skip_corrupt: Leave out images that cannot be decoded.
+        download: Fetch and prepare a set of TensorFlow Datasets that is absent.
+        seed: Of the order, the draws and nothing else. Both are functions of it and of the number
+            of the pass.
 
     Raises:
         ValueError, TypeError: for what is not there, not numbers, or cannot be binarised.
     """
     batch_size = _checks.integer("batch_size", batch_size)
     seed = _checks.integer("seed", seed, 0)
-    found = sources.find(source)
-    method = found.binarize if binarize == "auto" else binarize
-    if method is not None:
-        _checks.one_of("binarize", method, BINARIZE)
-    splits = _split(found)
-    scales = _scales(found, splits)
-    support = _support(splits, scales)
-    if method is not None and support == "real":
-        raise ValueError(
-            f"binarize is {method!r}, but the values of {found.name} lie outside 0..1; expected "
-            "numbers between 0 and 1, or grey levels as uint8. Divide them, or leave binarize out."
+    side = None if image_size is None else (_checks.integers("image_size", image_size) * 2)[:2]
+    found = _find(source, side, skip_corrupt, download)
+    splits = _splits(found)
+    if labels and not all(part.labelled for part in splits.values()):
+        raise ValueError(f"{found.name} has no labels; leave labels=True out.")
+    scale, support = _scale(found, splits)
+    method = (None if dequantize else found.binarize) if binarize == "auto" else binarize
+    _check_draws(found.name, method, dequantize, support, splits)
+    if batch_size > splits["train"].count:
+        warnings.warn(
+            f"batch_size is {batch_size}, more than the {splits['train'].count} training "
+            f"examples of {found.name}; each pass is one batch.",
+            stacklevel=2,
         )
-    datasets = {}
-    for number, (split, examples) in enumerate(splits.items()):
-        drawn = method == "dynamic" and split == "train"
-        divisor = scales[split]
-        if method is not None and not drawn:
-            examples = binarized(examples, divisor, method, [seed, number])
-            divisor = 1.0
-        order = seed if split == "train" else None
-        datasets[split] = batches(examples, batch_size, scale=divisor, seed=order, binarize=drawn)
+    draw = "dequantize" if dequantize else method
+    made = {
+        split: batches(
+            part,
+            batch_size,
+            scale=scale[split],
+            seed=(number, int(_checks.seed_pair(seed)[1])),
+            shuffle=split == "train",
+            draw=draw,
+            labels=labels,
+        )
+        for number, (split, part) in enumerate(splits.items())
+    }
     return Data(
-        name=found.name,
-        **datasets,
-        event_shape=tuple(found.train.shape[1:]),
+        found.name,
+        **made,
+        event_shape=tuple(splits["train"].event_shape),
         support="binary" if method else support,
-        counts={split: len(examples) for split, examples in splits.items()},
+        counts={split: part.count for split, part in splits.items()},
         binarize=method,
+        levels=int(scale["train"]) + 1 if dequantize else None,
+        label_names=found.label_names,
     )
 
 
-def _split(found: Source) -> dict[str, np.ndarray]:
+def _find(what: Any, side: Any, skip_corrupt: bool, download: bool) -> Source:
+    name = os.fspath(what) if isinstance(what, (str, os.PathLike)) else None
+    path = None if not name or name in BUILT_IN else Path(name)
+    if path is not None and path.is_dir():
+        return images.read(path, side, skip_corrupt)
+    if path is not None and path.suffix not in files.SUFFIXES and tfds.is_known(str(name)):
+        return tfds.source(str(name), side, download)
+    if side is not None:
+        raise ValueError(
+            f"image_size is {side}, but the data is neither a folder of images nor a set of "
+            "TensorFlow Datasets; leave it out."
+        )
+    if isinstance(what, Source):
+        return what
+    if isinstance(what, tf.data.Dataset):
+        return streams.source({"train": what})
+    if isinstance(what, Mapping):
+        streamed = any(isinstance(each, tf.data.Dataset) for each in what.values())
+        return streams.source(what) if streamed else files.mapping("arrays", what)
+    if name is None:
+        return files.array(what)
+    if name in BUILT_IN:
+        return BUILT_IN[name]()
+    if path is not None and path.suffix in files.SUFFIXES:
+        return files.read(path)
+    raise ValueError(
+        f"There is no data set {name!r}; expected one of {', '.join(BUILT_IN)}, a name of "
+        f"TensorFlow Datasets, a file ending in {', '.join(files.SUFFIXES)}, or a folder of images."
+        + (_checks.near(name, BUILT_IN) or tfds.near(name))
+    )
+
+
+def _splits(found: Source) -> dict[str, Split]:
     train, validation, test = found.train, found.validation, found.test
     needed = 1 + (test is None) + (validation is None)
-    if len(train) < needed:
+    if train.count < needed:
         raise ValueError(
-            f"Received {len(train)} example(s) to split; expected at least {needed} to make "
+            f"Received {train.count} example(s) to split; expected at least {needed} to make "
             "training, validation and test sets, or a mapping that holds them."
         )
     if test is None:
@@ -116,24 +196,57 @@ def _split(found: Source) -> dict[str, np.ndarray]:
     return {"train": train, "validation": validation, "test": test}
 
 
-def _last_tenth(examples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    cut = len(examples) - max(1, len(examples) // 10)
-    return examples[:cut], examples[cut:]
+def _last_tenth(split: Split) -> tuple[Split, Split]:
+    cut = split.count - max(1, split.count // 10)
+    return split.part(0, cut), split.part(cut, split.count)
 
 
-def _scales(found: Source, splits: dict[str, np.ndarray]) -> dict[str, float]:
-    """Returns what to divide each split by: 255 for grey levels as uint8 unless the source says.
+def _scale(found: Source, splits: dict[str, Split]) -> tuple[dict[str, float], str]:
+    """Returns what to divide each split by, and the support of the values then.
 
-    Each split goes by its own type, since one may hold grey levels and another numbers in 0..1.
+    Grey levels as uint8 are divided by 255 unless the source says. Each split goes by its own type,
+    since one may hold grey levels and another numbers in 0..1.
     """
-    if found.scale is not None:
-        return dict.fromkeys(splits, found.scale)
-    levels = [examples for examples in splits.values() if examples.dtype == np.uint8]
-    largest = 255.0 if any(examples.max() > 1 for examples in levels) else 1.0
-    return {k: largest if v.dtype == np.uint8 else 1.0 for k, v in splits.items()}
+    ranges = {split: _range(split, part) for split, part in splits.items()}
+    levels = [split for split, part in splits.items() if part.dtype == np.uint8]
+    scales = dict.fromkeys(splits, found.scale or 1.0)
+    if found.scale is None and any(ranges[split][1] > 1 for split in levels):
+        scales |= dict.fromkeys(levels, 255.0)
+    if all(low >= 0 and high <= scales[split] for split, (low, high, _) in ranges.items()):
+        binary = all(ends for *_, ends in ranges.values()) and set(scales.values()) == {1.0}
+        return scales, "binary" if binary else "unit_interval"
+    return scales, "real"
 
 
-def _support(splits: dict[str, np.ndarray], scales: dict[str, float]) -> str:
-    low = min(float(examples.min()) for examples in splits.values())
-    high = max(float(examples.max()) / scales[split] for split, examples in splits.items())
-    return "unit_interval" if low >= 0.0 and high <= 1.0 else "real"
+def _range(name: str, split: Split) -> tuple[float, float, bool]:
+    """Returns the lowest and highest value, and whether there are no values but 0 and 1."""
+    if split.extremes is not None:
+        return *split.extremes, False
+    low, high, binary = math.inf, -math.inf, True
+    for rows in split.chunks():
+        if not np.isfinite(rows).all():
+            raise ValueError(
+                f"The {name} examples hold NaN or infinite values; expected finite numbers. Drop "
+                "or replace them."
+            )
+        low, high = min(low, float(rows.min())), max(high, float(rows.max()))
+        binary = binary and low >= 0.0 and high <= 1.0 and bool(np.isin(rows, (0, 1)).all())
+    return low, high, binary
+
+
+def _check_draws(
+    name: str, method: str | None, dequantize: bool, support: str, splits: dict[str, Split]
+) -> None:
+    if method is not None:
+        _checks.one_of("binarize", method, BINARIZE)
+    if method is not None and support == "real":
+        raise ValueError(
+            f"binarize is {method!r}, but the values of {name} lie outside 0..1; expected numbers "
+            "between 0 and 1, or grey levels as uint8. Divide them, or leave binarize out."
+        )
+    if dequantize and method is not None:
+        raise ValueError(f"binarize is {method!r} and dequantize is True; expected one of the two.")
+    if dequantize and any(part.dtype != np.uint8 for part in splits.values()):
+        raise ValueError(
+            f"dequantize is True, but {name} holds no grey levels; expected whole numbers as uint8."
+        )

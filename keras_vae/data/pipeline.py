@@ -1,77 +1,74 @@
-"""From arrays to batches: order, binarisation and scaling, in the graph."""
+"""From splits to batches: passes, binarisation, dequantisation and scaling, in the graph."""
 
 import itertools
+import math
 
-import numpy as np
 import tensorflow as tf
 
+from keras_vae import _noise
 from keras_vae._types import Tensor
+from keras_vae.data.base import Split
+
+DRAWS = ("dynamic", "static", "threshold", "dequantize")
 
 
 def batches(
-    examples: np.ndarray,
+    split: Split,
     batch_size: int,
     *,
     scale: float = 1.0,
-    seed: int | None = None,
-    binarize: bool = False,
+    seed: tuple[int, int] = (0, 0),
+    shuffle: bool = False,
+    draw: str | None = None,
+    labels: bool = False,
 ) -> tf.data.Dataset:
-    """Returns float32 batches (B, E); the last one holds what is left.
+    """Returns float32 batches x (B, E), or (x, labels); the last one holds what is left.
 
-    Batches are gathered by index from the one array, which keeps its dtype until then. Order and
-    binarisation are functions of the seed and of how often the data has been gone through, nothing
-    else; the global seed has no part in them.
+    Examples keep their dtype until they are batched, and nothing is copied per epoch. Order and
+    draws are functions of the seed and of the number of the pass (how often the dataset has been
+    gone through before), nothing else; the global seed has no part in them.
 
     Args:
-        examples: (n, E).
+        split: The examples, and their labels.
         batch_size: B.
         scale: What values are divided by.
-        seed: Of the order and the binarisation; None keeps the order and draws nothing.
-        binarize: Draw x ~ Bernoulli(value) anew each time an example is used.
+        seed: Of the order and the draws, int32 each.
+        shuffle: Another order and other draws in each pass; otherwise both stay.
+        draw: "dynamic" draws x ~ Bernoulli(value) in each pass, "static" once, as a function of
+            seed and index; "threshold" cuts at 0.5; "dequantize" adds uniform noise within a grey
+            level, (k + u) / levels, with scale + 1 levels; None draws nothing.
+        labels: Whether to return the labels too.
     """
-    count = len(examples)
-    steps = -(-count // batch_size)
-    source = tf.constant(examples)
+    steps = -(-split.count // batch_size)
+    size = math.prod(split.event_shape)
 
-    def batch(step: Tensor, key: Tensor) -> Tensor:
-        first = step * batch_size
-        index = tf.range(first, tf.minimum(first + batch_size, count))
-        if seed is not None:
-            # A pseudorandom permutation of all indices, looked up at these places.
-            index = tf.random.experimental.index_shuffle(
-                index, tf.bitcast(key, tf.uint32), count - 1
-            )
-        x = tf.cast(tf.gather(source, index), tf.float32) / scale
-        if binarize:
-            seeds = tf.random.experimental.stateless_fold_in(key, step)
-            x = tf.cast(tf.random.stateless_uniform(tf.shape(x), seeds) < x, tf.float32)
-        return tf.ensure_shape(x, (None, *examples.shape[1:]))
+    def finish(found: dict[str, Tensor], key: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        values = tf.ensure_shape(tf.cast(found["x"], tf.float32), (None, *split.event_shape))
+        if draw in ("dynamic", "static", "dequantize"):
+            once = draw == "static" or not shuffle
+            numbers = _noise.index_uniform(found["index"], size, tf.constant(seed) if once else key)
+            values = _drawn(values, tf.reshape(numbers, tf.shape(values)), scale, draw)
+        else:
+            values = tf.cast(values >= 0.5 * scale, tf.float32) if draw else values / scale
+        return (values, found["labels"]) if labels else values
 
-    def epoch(key: Tensor) -> tf.data.Dataset:
-        return tf.data.Dataset.range(steps).map(
-            lambda step: batch(step, key), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+    def epoch(number: Tensor) -> tf.data.Dataset:
+        key = tf.random.experimental.stateless_fold_in(tf.constant(seed), number)
+        return split.batches(batch_size, key if shuffle else None, labels).map(
+            lambda found: finish(found, key),
+            num_parallel_calls=tf.data.AUTOTUNE,
+            deterministic=True,
         )
 
-    passes = itertools.count()
+    passes = itertools.count() if shuffle else itertools.repeat(0)
     numbers = tf.data.Dataset.from_generator(
         lambda: iter([next(passes)]), output_signature=tf.TensorSpec([], tf.int32)
     )
-    keys = numbers.map(lambda n: tf.random.experimental.stateless_fold_in([0, seed or 0], n))
-    dataset = keys.flat_map(epoch).apply(tf.data.experimental.assert_cardinality(steps))
+    dataset = numbers.flat_map(epoch).apply(tf.data.experimental.assert_cardinality(steps))
     return dataset.prefetch(tf.data.AUTOTUNE)
 
 
-def binarized(examples: np.ndarray, scale: float, method: str, seed: int | list[int]) -> np.ndarray:
-    """Returns the examples binarised once, uint8, by draws of that seed or at 0.5.
-
-    Args:
-        examples: (n, E) with values in 0..scale.
-        scale: What values are divided by.
-        method: "threshold", or anything else for x ~ Bernoulli(value).
-        seed: Of the draws.
-    """
-    values = examples.astype(np.float32) / scale
-    if method == "threshold":
-        return (values >= 0.5).astype(np.uint8)
-    draws = np.random.default_rng(seed).random(values.shape, np.float32)
-    return (draws < values).astype(np.uint8)
+def _drawn(values: Tensor, uniform: Tensor, scale: float, draw: str) -> Tensor:
+    if draw == "dequantize":
+        return (values + uniform) / (scale + 1.0)
+    return tf.cast(uniform * scale < values, tf.float32)

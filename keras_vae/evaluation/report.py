@@ -21,6 +21,7 @@ def evaluate(
     num_samples: int = 500,
     seed: Any = 0,
     progress: Callable[[int], None] | None = None,
+    levels: int | None = None,
 ) -> dict[str, float | int | None]:
     """Returns figures of merit over a data set, in nats per example unless the name says otherwise.
 
@@ -30,11 +31,14 @@ def evaluate(
         num_samples: Importance samples per example.
         seed: Of all draws; they do not depend on how the data is batched.
         progress: Called with the number of examples after each batch.
+        levels: How many grey levels one unit was divided into, where the data was dequantised.
 
     Returns: `elbo`; `nll`, the negative log-likelihood by importance sampling;
     `nll_standard_error`, its standard deviation over examples / sqrt(n);
     `nll_monte_carlo_error`, what the finite number of samples adds; `reconstruction_loss`;
-    `kl_loss`; `bits_per_dim`, None for densities and for values that are no whole numbers;
+    `kl_loss`; `bits_per_dim`, None for densities (but those of dequantised levels, where it is a
+    bound) and for values that are no whole numbers; `normalised`, False where `nll` is no
+    log-likelihood of the values and compares with nothing, as with grey values under "bernoulli";
     `active_units`; `num_samples`; `num_examples`. What needs a density of q(z|x) is None where the
     posterior has none.
 
@@ -50,7 +54,7 @@ def evaluate(
     if not parts:
         raise ValueError("The data holds no example; expected at least one batch.")
     scores = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    return _summary(vae, scores, num_samples)
+    return _summary(vae, scores, num_samples, levels)
 
 
 def _batches(data: Any) -> Iterable[np.ndarray]:
@@ -59,6 +63,8 @@ def _batches(data: Any) -> Iterable[np.ndarray]:
             yield np.asarray(element[0] if isinstance(element, tuple) else element)
     else:
         array = np.asarray(data)
+        if array.ndim == 0:
+            raise ValueError("data has shape (); expected batches of x, or one array (n, ...).")
         for start in range(0, len(array), 100):
             yield array[start : start + 100]
 
@@ -81,13 +87,14 @@ def _score(vae: VAE, x: np.ndarray, num_samples: int, seed: Any) -> dict[str, np
 
 
 def _summary(
-    vae: VAE, scores: dict[str, np.ndarray], num_samples: int
+    vae: VAE, scores: dict[str, np.ndarray], num_samples: int, levels: int | None
 ) -> dict[str, float | int | None]:
     count = len(scores["mean"])
     exact = {name: values.astype(np.float64) for name, values in scores.items()}
     summary: dict[str, float | int | None] = dict.fromkeys(
         ("elbo", "nll", "nll_standard_error", "nll_monte_carlo_error")
     )
+    whole = bool(exact["whole"].all())
     reconstruction = float(exact["reconstruction_loss"].mean())
     summary["reconstruction_loss"] = reconstruction
     summary["kl_loss"] = summary["bits_per_dim"] = None
@@ -102,8 +109,12 @@ def _summary(
         if num_samples > 1:
             squares = np.square(exact["monte_carlo_error"]).sum()
             summary["nll_monte_carlo_error"] = float(math.sqrt(squares) / count)
-        if vae.likelihood.discrete and exact["whole"].all():
-            summary["bits_per_dim"] = float(nll.mean() / (vae.likelihood.event_size * math.log(2)))
+        per_element = nll.mean() / vae.likelihood.event_size
+        if vae.likelihood.discrete and whole:
+            summary["bits_per_dim"] = float(per_element / math.log(2.0))
+        elif not vae.likelihood.discrete and levels is not None:
+            summary["bits_per_dim"] = float((per_element + math.log(levels)) / math.log(2.0))
+    summary["normalised"] = whole or not vae.likelihood.discrete
     summary["active_units"] = int((exact["mean"].var(axis=0) > ACTIVE_VARIANCE).sum())
     summary["num_samples"] = num_samples
     summary["num_examples"] = count

@@ -43,6 +43,19 @@ class Likelihood(Part):
         """Hook: what the encoder sees of x (B, E); x itself by default."""
         return x
 
+    def initial_params(self, mean: Tensor, stddev: Tensor) -> Tensor | None:
+        """Hook: the parameters of a p(x|z) with the moments of the data, or None.
+
+        `VAE.adapt` starts the decoder there.
+
+        Args:
+            mean: Mean of the data, (E,).
+            stddev: Their standard deviation, (E,).
+
+        Returns: (*params_shape), or None to leave the decoder as it is.
+        """
+        return None
+
     def observe(
         self, params: Tensor, x: Tensor, mask: Tensor | None, weights: Tensor | None
     ) -> Any:

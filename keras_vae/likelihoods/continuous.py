@@ -107,6 +107,13 @@ class Normal(Likelihood):
             self.observations.assign(number + tf.cast(seen, tf.float32))
         return variance
 
+    def initial_params(self, mean: Tensor, stddev: Tensor) -> Tensor:
+        """Returns the mean, and under "learned" the log of the standard deviation too."""
+        if self.variance != "learned":
+            return mean
+        excess = tf.maximum(stddev - self.minimum_stddev, self.minimum_stddev)
+        return tf.concat([mean, tf.math.log(excess)], axis=-1)
+
     def _distribution(self, params: Tensor, given: Given) -> Any:
         if self.variance == "fixed":
             return distributions.normal(params, self.stddev)

@@ -2,10 +2,15 @@
 
 from typing import Any
 
+import tensorflow as tf
+
 from keras_vae import distributions
 from keras_vae._registry import register
 from keras_vae._types import Given, Tensor
 from keras_vae.likelihoods.base import Likelihood
+
+#: How near to 0 and 1 the mean of data may come when a decoder is started from it.
+CLOSEST = 1e-3
 
 
 @register("likelihood", "bernoulli")
@@ -20,6 +25,11 @@ class Bernoulli(Likelihood):
 
     support = "unit_interval"
     discrete = True
+
+    def initial_params(self, mean: Tensor, stddev: Tensor) -> Tensor:
+        """Returns the logits of the mean, kept away from 0 and 1, where they would be infinite."""
+        share = tf.clip_by_value(mean, CLOSEST, 1.0 - CLOSEST)
+        return tf.math.log(share) - tf.math.log1p(-share)
 
     def _distribution(self, params: Tensor, given: Given) -> Any:
         return distributions.bernoulli(params)

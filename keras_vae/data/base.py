@@ -1,0 +1,309 @@
+"""What a data set is before it is batched: splits that are reached by index or streamed."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from keras_vae._types import Tensor
+
+#: Bytes of a window within which a stream is shuffled, and its most examples.
+WINDOW_BYTES, WINDOW = 2**28, 8192
+#: Data of more bytes than this stays where it is and is read as it is needed.
+IN_MEMORY = 2**30
+
+
+class Examples:
+    """Examples that can be gathered by index inside a graph.
+
+    A new kind sets the three attributes and writes `gather`.
+
+    Attributes:
+        count: How many there are.
+        event_shape: Shape of one, E.
+        dtype: NumPy dtype they are kept in; uint8 stays uint8 until the graph.
+        extremes: Lowest and highest value where they are known without a look, or None.
+    """
+
+    count: int
+    event_shape: tuple[int, ...]
+    dtype: np.dtype
+    extremes: tuple[float, float] | None = None
+
+    def gather(self, index: Tensor) -> Tensor:
+        """Returns the examples at `index` (B,), (B, E), in their own dtype."""
+        raise NotImplementedError
+
+    def rows(self, start: int, stop: int) -> np.ndarray:
+        """Returns examples start..stop - 1 as an array."""
+        return np.asarray(self.gather(tf.range(start, stop)))
+
+    def __len__(self) -> int:
+        return self.count
+
+
+class ArrayExamples(Examples):
+    """Examples in memory, held once whatever the number of epochs."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        self.array = array
+        self.count, self.event_shape, self.dtype = len(array), array.shape[1:], array.dtype
+
+    def gather(self, index: Tensor) -> Tensor:
+        """Returns the examples at `index` (B,), (B, E)."""
+        if not hasattr(self, "_tensor"):
+            with tf.init_scope():
+                self._tensor = tf.constant(self.array)
+        return tf.gather(self._tensor, index)
+
+    def rows(self, start: int, stop: int) -> np.ndarray:
+        """Returns examples start..stop - 1 without a copy."""
+        return self.array[start:stop]
+
+
+class FileExamples(Examples):
+    """Examples that stay in a memory-mapped file and are read as they are needed."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        self.array = array
+        self.count, self.event_shape, self.dtype = len(array), array.shape[1:], array.dtype
+
+    def gather(self, index: Tensor) -> Tensor:
+        """Returns the examples at `index` (B,), (B, E)."""
+
+        def read(places: np.ndarray) -> np.ndarray:
+            return np.ascontiguousarray(self.array[places])
+
+        rows = tf.numpy_function(read, [index], tf.as_dtype(self.dtype), stateful=False)
+        return tf.ensure_shape(rows, (None, *self.event_shape))
+
+    def rows(self, start: int, stop: int) -> np.ndarray:
+        """Returns examples start..stop - 1."""
+        return np.asarray(self.array[start:stop])
+
+
+class PartExamples(Examples):
+    """Examples start..stop - 1 of others."""
+
+    def __init__(self, whole: Examples, start: int, stop: int) -> None:
+        self.whole, self.start = whole, start
+        self.count, self.event_shape, self.dtype = stop - start, whole.event_shape, whole.dtype
+        self.extremes = whole.extremes
+
+    def gather(self, index: Tensor) -> Tensor:
+        """Returns the examples at `index` (B,), (B, E)."""
+        return self.whole.gather(index + tf.cast(self.start, index.dtype))
+
+    def rows(self, start: int, stop: int) -> np.ndarray:
+        """Returns examples start..stop - 1 of the part."""
+        return self.whole.rows(self.start + start, self.start + min(stop, self.count))
+
+
+class Split:
+    """One part of a data set. A new kind sets the attributes and writes the three methods.
+
+    Attributes:
+        count: How many examples there are.
+        event_shape: Shape of one, E.
+        dtype: NumPy dtype they are kept in.
+        extremes: Lowest and highest value where they are known without a look, or None.
+        labelled: Whether there are labels.
+    """
+
+    count: int
+    event_shape: tuple[int, ...]
+    dtype: np.dtype
+    extremes: tuple[float, float] | None
+    labelled: bool
+
+    def batches(self, size: int, key: Tensor | None, labels: bool) -> tf.data.Dataset:
+        """Returns one pass as mappings of "index" (B,), "x" (B, E) and, if asked for, "labels".
+
+        Args:
+            size: B; the last batch holds what is left.
+            key: int32[2] that the order is a function of; None for the order of the source.
+            labels: Whether to look labels up.
+        """
+        raise NotImplementedError
+
+    def part(self, start: int, stop: int) -> "Split":
+        """Returns examples start..stop - 1."""
+        raise NotImplementedError
+
+    def chunks(self) -> Iterator[np.ndarray]:
+        """Yields all examples in order, some at a time."""
+        raise NotImplementedError
+
+
+class Indexed(Split):
+    """Examples reached by index, shuffled as a whole, with labels in memory.
+
+    Args:
+        x: The examples.
+        labels: (n,) or (n, K), or None.
+    """
+
+    def __init__(self, x: Examples, labels: np.ndarray | None = None) -> None:
+        self.x, self.labels = x, labels
+        self.count, self.event_shape, self.dtype = x.count, x.event_shape, x.dtype
+        self.extremes, self.labelled = x.extremes, labels is not None
+
+    def batches(self, size: int, key: Tensor | None, labels: bool) -> tf.data.Dataset:
+        """Returns one pass; see `Split.batches`."""
+        table = ArrayExamples(self.labels) if labels and self.labels is not None else None
+
+        def batch(step: Tensor) -> dict[str, Tensor]:
+            first = step * size
+            index = tf.range(first, tf.minimum(first + size, self.count))
+            if key is not None:
+                index = _shuffled(index, key, self.count)
+            found = {"index": index, "x": self.x.gather(index)}
+            return found if table is None else {**found, "labels": table.gather(index)}
+
+        steps = tf.data.Dataset.range(-(-self.count // size))
+        return steps.map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+
+    def part(self, start: int, stop: int) -> "Indexed":
+        """Returns examples start..stop - 1 with their labels."""
+        labels = None if self.labels is None else self.labels[start:stop]
+        return Indexed(PartExamples(self.x, start, stop), labels)
+
+    def chunks(self) -> Iterator[np.ndarray]:
+        """Yields all examples in order, some at a time."""
+        for start in range(0, self.count, 4096):
+            yield self.x.rows(start, min(start + 4096, self.count))
+
+
+class Streamed(Split):
+    """Examples that come one after the other, shuffled within windows of bounded memory.
+
+    Args:
+        stream: From (start, stop) to a dataset of these examples, as mappings of "x" and, if there
+            are labels, "labels".
+        stop: One past the last example.
+        event_shape: E.
+        dtype: NumPy dtype of the values.
+        labelled: Whether there are labels.
+        extremes: Lowest and highest value, or None where a look must find them.
+        start: The first example.
+    """
+
+    def __init__(
+        self,
+        stream: Callable[[int, int], tf.data.Dataset],
+        stop: int,
+        event_shape: tuple[int, ...],
+        dtype: Any,
+        labelled: bool,
+        extremes: tuple[float, float] | None = None,
+        start: int = 0,
+    ) -> None:
+        self._stream, self._start, self._stop = stream, start, stop
+        self.count, self.event_shape, self.dtype = stop - start, event_shape, np.dtype(dtype)
+        self.extremes, self.labelled = extremes, labelled
+
+    def batches(self, size: int, key: Tensor | None, labels: bool) -> tf.data.Dataset:
+        """Returns one pass; see `Split.batches`."""
+        kept = ("x", "labels") if labels else ("x",)
+        numbered = (
+            self._stream(self._start, self._stop)
+            .enumerate()
+            .map(lambda index, found: {"index": index, **{name: found[name] for name in kept}})
+        )
+        if key is None:
+            return numbered.batch(size)
+        bytes_each = self.dtype.itemsize * int(np.prod(self.event_shape))
+        window = max(1, min(WINDOW, self.count, WINDOW_BYTES // bytes_each))
+
+        def shuffle(found: dict[str, Tensor]) -> dict[str, Tensor]:
+            count = tf.shape(found["index"], tf.int64)[0]
+            places = _shuffled(tf.range(count), key, count)
+            return {name: tf.gather(values, places) for name, values in found.items()}
+
+        return numbered.batch(window).map(shuffle).rebatch(size)
+
+    def part(self, start: int, stop: int) -> "Streamed":
+        """Returns examples start..stop - 1."""
+        first = self._start
+        return Streamed(
+            self._stream,
+            first + stop,
+            self.event_shape,
+            self.dtype,
+            self.labelled,
+            self.extremes,
+            first + start,
+        )
+
+    def chunks(self) -> Iterator[np.ndarray]:
+        """Yields all examples in order, some at a time."""
+        for found in self.batches(256, None, False).as_numpy_iterator():
+            yield found["x"]
+
+
+def _shuffled(index: Tensor, key: Tensor, count: Tensor | int) -> Tensor:
+    """Returns what a pseudorandom permutation of 0..count - 1 makes of `index`."""
+    seed = tf.bitcast(key, tf.uint32)
+    return tf.random.experimental.index_shuffle(index, seed, tf.cast(count - 1, index.dtype))
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set as it was found.
+
+    Attributes:
+        name: What the set is called.
+        train: The training split.
+        validation: The validation split, or None to take the last tenth of train.
+        test: The test split, or None to take the last tenth of train.
+        scale: What values are divided by, in the graph; None leaves it to their type.
+        binarize: The binarisation the set is usually used with, or None.
+        label_names: What the columns or values of the labels are called.
+    """
+
+    name: str
+    train: Split
+    validation: Split | None = None
+    test: Split | None = None
+    scale: float | None = None
+    binarize: str | None = None
+    label_names: tuple[str, ...] = ()
+
+
+def resized(image: Tensor, side: tuple[int, int]) -> Tensor:
+    """Returns an image (H, W, C) resized to (height, width), anti-aliased, uint8."""
+    return tf.saturate_cast(tf.round(tf.image.resize(image, side, antialias=True)), tf.uint8)
+
+
+def array_of_numbers(name: str, values: Any) -> np.ndarray:
+    """Returns values as an array (n, E) of uint8 or finite float32.
+
+    Raises:
+        TypeError, ValueError: if they are no numbers, not finite, of several shapes, or none.
+    """
+    try:
+        array = np.asarray(values)
+    except ValueError as error:
+        raise ValueError(
+            f"{name} is no array; expected examples of one shape ({error})."
+        ) from error
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"{name} holds {array.dtype}; expected an array of numbers.")
+    if array.ndim < 2 or array.size == 0:
+        raise ValueError(
+            f"{name} has shape {array.shape}; expected (examples, ...) with at least one example."
+        )
+    if array.dtype == np.uint8:
+        return array
+    with np.errstate(over="ignore"):  # a float64 may be too large for float32
+        array = array.astype(np.float32, copy=False)
+    finite = np.isfinite(array)
+    if not finite.all():
+        places = np.argwhere(~finite)
+        raise ValueError(
+            f"{name} holds {len(places)} NaN or infinite value(s), the first at index "
+            f"{tuple(places[0].tolist())}; expected finite numbers. Drop or replace them."
+        )
+    return array
