@@ -329,7 +329,7 @@ def test_other_sets_are_left_as_they_are(binarize):
 def test_grey_levels_as_uint8_are_scaled_by_255():
     x = np.random.default_rng(0).integers(0, 256, (60, 4, 4, 1)).astype(np.uint8)
     loaded = data.load(x)
-    assert loaded.support == "binary"
+    assert loaded.support == "unit_interval"
     np.testing.assert_array_equal(
         ordered(everything(loaded)), ordered(x.astype(np.float32) / np.float32(255.0))
     )
