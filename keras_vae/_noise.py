@@ -30,9 +30,7 @@ def _scattered(numbers: Tensor) -> Tensor:
 
 def _fraction(words: Tensor) -> Tensor:
     """Returns the upper 24 bits of words as multiples of 2^-24 in [0, 1), float32."""
-    upper = tf.bitwise.right_shift(words, _constant(8))
-    # By int32: TensorFlow converts that to floats some times as fast as uint32.
-    return tf.cast(tf.bitcast(upper, tf.int32), tf.float32) * 2.0**-24
+    return tf.cast(tf.bitwise.right_shift(words, _constant(8)), tf.float32) * 2.0**-24
 
 
 def index_uniform(index: Tensor, size: int, seed: Tensor) -> Tensor:

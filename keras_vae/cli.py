@@ -8,7 +8,6 @@ from typing import Annotated, Any
 
 import numpy as np
 import rich.console
-import rich.markup
 import rich.table
 import tensorflow as tf
 import typer
@@ -277,13 +276,13 @@ def _write(path: Path, arrays: dict[str, np.ndarray], event_shape: Any, draw: An
 
 
 def _print_pairs(values: dict[str, Any]) -> None:
-    table = rich.table.Table(show_header=False, box=None, padding=(0, 2))
-    for name, value in values.items():
-        shown = (
-            f"{value:.3f}" if isinstance(value, float) and name != "learning_rate" else str(value)
-        )
-        table.add_row(name, "-" if value is None else rich.markup.escape(shown))
-    console.print(table)
+    console.print(runs.table({name: _shown(name, value) for name, value in values.items()}))
+
+
+def _shown(name: str, value: Any) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.3f}" if isinstance(value, float) and name != "learning_rate" else str(value)
 
 
 def _print_paths(paths: list[Path]) -> None:

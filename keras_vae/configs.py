@@ -16,6 +16,8 @@ from keras_vae.model import VAE
 
 #: Each of these supports lies within the next.
 _NESTED = {"binary": 0, "unit_interval": 1, "real": 2}
+#: The fields that name parts of the model, as `VAE` calls them.
+_PARTS = ("network", "likelihood", "posterior", "prior", "objective")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,7 +121,7 @@ def resolve(config: Config, data: Data) -> tuple[Config, dict[str, str]]:
 
 def choices(config: Config, data: Data, vae: VAE, reasons: dict[str, str]) -> dict[str, str]:
     """Returns what a training is about to do, and why where that was left open."""
-    steps = -(-data.counts["train"] // config.batch_size)
+    steps = len(data.train)
     counts = ", ".join(f"{count:,} {split}" for split, count in data.counts.items())
     rows = {
         "data": f"{data.name}: {counts} examples of shape {data.event_shape}",
@@ -136,21 +138,13 @@ def choices(config: Config, data: Data, vae: VAE, reasons: dict[str, str]) -> di
 
 
 def compiled(config: Config, data: Data) -> VAE:
-    """Returns the model of a config, adapted to the data and compiled.
+    """Returns the model of a resolved config, adapted to the data and compiled.
 
     Raises:
         ValueError, TypeError: for parts that fit neither one another nor the data.
     """
-    vae = VAE(
-        data.event_shape,
-        config.latent_dim,
-        network=config.network,
-        likelihood=config.likelihood or "bernoulli",
-        posterior=config.posterior,
-        prior=config.prior,
-        objective=config.objective,
-        seed=config.seed,
-    )
+    parts = {part: getattr(config, part) for part in _PARTS}
+    vae = VAE(data.event_shape, config.latent_dim, seed=config.seed, **parts)
     likelihood = vae.likelihood
     if _NESTED[data.support] > _NESTED.get(likelihood.support, 2):
         raise ValueError(
@@ -166,7 +160,7 @@ def compiled(config: Config, data: Data) -> VAE:
             stacklevel=2,
         )
     vae.adapt(data.train)
-    steps = config.epochs * -(-data.counts["train"] // config.batch_size)
+    steps = config.epochs * len(data.train)
     vae.compile(optimizer=keras.optimizers.Adam(_learning_rate(config.learning_rate, steps)))
     return vae
 

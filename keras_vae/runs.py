@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +65,7 @@ def train(
     with distribute.strategy(config.strategy).scope():
         vae = configs.compiled(chosen, data)
     if console is not None:
-        console.print(_table(configs.choices(chosen, data, vae, reasons)))
+        console.print(table(configs.choices(chosen, data, vae, reasons)))
     with _new_folder(folder):
         history = _fit(vae, chosen, data, folder, console)
     _write_json(folder / CONFIG, dataclasses.asdict(chosen))
@@ -110,7 +110,22 @@ def evaluate(
     _checks.integer("num_samples", num_samples)
     folder, config, vae = read(run)
     loaded = test_set(config, vae, data)
-    return _evaluate(folder, config, vae, loaded, num_samples, console, data is None)
+    started = time.perf_counter()
+    with rich.progress.Progress(console=console, disable=console is None) as bar:
+        task = bar.add_task("evaluating", total=loaded.counts["test"])
+        metrics: dict[str, Any] = evaluation.evaluate(
+            vae,
+            loaded.test,
+            num_samples,
+            config.seed,
+            lambda count: bar.advance(task, count),
+            loaded.levels,
+        )
+    metrics["evaluation_seconds"] = round(time.perf_counter() - started, 3)
+    metrics["training_seconds"] = training_seconds(folder)
+    if data is None:
+        _write_json(folder / METRICS, metrics)
+    return metrics
 
 
 def test_set(config: Config, vae: VAE, data: str | None = None) -> Data:
@@ -126,33 +141,6 @@ def test_set(config: Config, vae: VAE, data: str | None = None) -> Data:
             f"on {vae.event_shape}. Give data of that shape, or train a model for this one."
         )
     return loaded
-
-
-def _evaluate(
-    folder: Path,
-    config: Config,
-    vae: VAE,
-    data: Data,
-    num_samples: int,
-    console: Any,
-    keep: bool,
-) -> dict[str, Any]:
-    started = time.perf_counter()
-    with rich.progress.Progress(console=console, disable=console is None) as bar:
-        task = bar.add_task("evaluating", total=data.counts["test"])
-        metrics: dict[str, Any] = evaluation.evaluate(
-            vae,
-            data.test,
-            num_samples,
-            config.seed,
-            lambda count: bar.advance(task, count),
-            data.levels,
-        )
-    metrics["evaluation_seconds"] = round(time.perf_counter() - started, 3)
-    metrics["training_seconds"] = training_seconds(folder)
-    if keep:
-        _write_json(folder / METRICS, metrics)
-    return metrics
 
 
 def read(run: str | os.PathLike[str]) -> tuple[Path, Config, VAE]:
@@ -185,7 +173,8 @@ def training_seconds(run: str | os.PathLike[str]) -> float | None:
     return float(rows[-1]["seconds"]) if rows and "seconds" in rows[-1] else None
 
 
-def _table(rows: dict[str, str]) -> rich.table.Table:
+def table(rows: Mapping[str, str]) -> rich.table.Table:
+    """Returns names and values as a table to print."""
     table = rich.table.Table(show_header=False, box=None, padding=(0, 2))
     for name, value in rows.items():
         table.add_row(name, rich.markup.escape(value))
@@ -227,7 +216,8 @@ def _fit(
 
 
 def _fill(folder: Path, vae: VAE, data: Data, history: dict[str, list[float]]) -> None:
-    _save(vae, folder / MODEL)
+    with _beside(folder / MODEL) as beside:
+        vae.save(beside)
     export.saved_model(vae, folder / SAVED_MODEL)
     (folder / FIGURES).mkdir()
     pictures = {"history": plots.history(history)}
@@ -241,17 +231,6 @@ def _fill(folder: Path, vae: VAE, data: Data, history: dict[str, list[float]]) -
         figure.savefig(folder / FIGURES / f"{name}.png")
 
 
-def _save(vae: VAE, path: Path) -> None:
-    beside = path.with_name(f".part-{path.name}")
-    try:
-        vae.save(beside)
-        beside.replace(path)
-    except OSError as error:
-        raise OSError(f"{path} could not be written: {error.strerror or error}.") from error
-    finally:
-        beside.unlink(missing_ok=True)
-
-
 def write(path: str | os.PathLike[str], writer: Callable[[Any], Any]) -> None:
     """Writes a file beside its place and renames it, so that a failure leaves what was there.
 
@@ -259,11 +238,16 @@ def write(path: str | os.PathLike[str], writer: Callable[[Any], Any]) -> None:
         path: The file.
         writer: Called with the open binary file.
     """
-    target = Path(path)
-    beside = target.with_name(f".{target.name}.part")
+    with _beside(Path(path)) as beside, beside.open("wb") as file:
+        writer(file)
+
+
+@contextlib.contextmanager
+def _beside(target: Path) -> Iterator[Path]:
+    """Gives a path to write to, of the same suffix, and renames it to the target at the end."""
+    beside = target.with_name(f".part-{target.name}")
     try:
-        with beside.open("wb") as file:
-            writer(file)
+        yield beside
         beside.replace(target)
     except OSError as error:
         raise OSError(f"{target} could not be written: {error.strerror or error}.") from error

@@ -151,11 +151,12 @@ def load(
 
 def _find(what: Any, side: Any, skip_corrupt: bool, download: bool) -> Source:
     name = os.fspath(what) if isinstance(what, (str, os.PathLike)) else None
-    path = None if not name or name in BUILT_IN else Path(name)
-    if path is not None and path.is_dir():
-        return images.read(path, side, skip_corrupt)
-    if path is not None and path.suffix not in files.SUFFIXES and tfds.is_known(str(name)):
-        return tfds.source(str(name), side, download)
+    is_file = name is not None and Path(name).suffix in files.SUFFIXES
+    if name and name not in BUILT_IN:
+        if Path(name).is_dir():
+            return images.read(Path(name), side, skip_corrupt)
+        if not is_file and tfds.is_known(name):
+            return tfds.source(name, side, download)
     if side is not None:
         raise ValueError(
             f"image_size is {side}, but the data is neither a folder of images nor a set of "
@@ -172,8 +173,8 @@ def _find(what: Any, side: Any, skip_corrupt: bool, download: bool) -> Source:
         return files.array(what)
     if name in BUILT_IN:
         return BUILT_IN[name]()
-    if path is not None and path.suffix in files.SUFFIXES:
-        return files.read(path)
+    if is_file:
+        return files.read(Path(name))
     raise ValueError(
         f"There is no data set {name!r}; expected one of {', '.join(BUILT_IN)}, a name of "
         f"TensorFlow Datasets, a file ending in {', '.join(files.SUFFIXES)}, or a folder of images."

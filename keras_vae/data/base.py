@@ -18,7 +18,7 @@ IN_MEMORY = 2**30
 class Examples:
     """Examples that can be gathered by index inside a graph.
 
-    A new kind sets the three attributes and writes `gather`.
+    A new kind sets the attributes and writes `gather`.
 
     Attributes:
         count: How many there are.
@@ -40,9 +40,6 @@ class Examples:
         """Returns examples start..stop - 1 as an array."""
         return np.asarray(self.gather(tf.range(start, stop)))
 
-    def __len__(self) -> int:
-        return self.count
-
 
 class ArrayExamples(Examples):
     """Examples in memory, held once whatever the number of epochs."""
@@ -63,12 +60,8 @@ class ArrayExamples(Examples):
         return self.array[start:stop]
 
 
-class FileExamples(Examples):
+class FileExamples(ArrayExamples):
     """Examples that stay in a memory-mapped file and are read as they are needed."""
-
-    def __init__(self, array: np.ndarray) -> None:
-        self.array = array
-        self.count, self.event_shape, self.dtype = len(array), array.shape[1:], array.dtype
 
     def gather(self, index: Tensor) -> Tensor:
         """Returns the examples at `index` (B,), (B, E)."""
@@ -78,10 +71,6 @@ class FileExamples(Examples):
 
         rows = tf.numpy_function(read, [index], tf.as_dtype(self.dtype), stateful=False)
         return tf.ensure_shape(rows, (None, *self.event_shape))
-
-    def rows(self, start: int, stop: int) -> np.ndarray:
-        """Returns examples start..stop - 1."""
-        return np.asarray(self.array[start:stop])
 
 
 class PartExamples(Examples):

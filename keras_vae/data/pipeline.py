@@ -9,8 +9,6 @@ from keras_vae import _noise
 from keras_vae._types import Tensor
 from keras_vae.data.base import Split
 
-DRAWS = ("dynamic", "static", "threshold", "dequantize")
-
 
 def batches(
     split: Split,

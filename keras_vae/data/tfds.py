@@ -33,17 +33,18 @@ def prepared() -> list[str]:
 
 def is_known(name: str) -> bool:
     """Returns whether a set of this name is prepared, or TensorFlow Datasets can prepare it."""
-    import tensorflow_datasets as tfds
-
-    registered = tfds.list_builders(with_community_datasets=False)
-    return name.split("/")[0].split(":")[0] in registered or _path(name) is not None
+    return _path(name) is not None or name.split("/")[0].split(":")[0] in _registered()
 
 
 def near(name: str) -> str:
     """Returns " Did you mean 'x'?" or "" for a name that is not registered."""
+    return _checks.near(name, _registered())
+
+
+def _registered() -> list[str]:
     import tensorflow_datasets as tfds
 
-    return _checks.near(name, tfds.list_builders(with_community_datasets=False))
+    return tfds.list_builders(with_community_datasets=False)
 
 
 def source(name: str, side: tuple[int, int] | None = None, download: bool = False) -> Source:
