@@ -2,6 +2,7 @@
 
 import difflib
 import math
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -232,6 +233,18 @@ def array_support(x: np.ndarray, support: str, likelihood: str) -> None:
         f"first is {x[first]:g} at index {first}; expected {SUPPORTS[support].words}. "
         + SUPPORTS[support].remedy
     )
+
+
+def whole_numbers(x: np.ndarray, likelihood: str) -> None:
+    """Warns when a likelihood that gives probabilities to whole numbers scores other values."""
+    if not np.array_equal(x, np.round(x)):
+        warnings.warn(
+            f"x holds grey values, and the likelihood {likelihood!r} gives probabilities to 0 and "
+            "1 alone: the losses are no log-likelihoods and compare with nothing. Binarise the "
+            "data (binarize='dynamic', --binarize dynamic), or choose a likelihood for real values "
+            "such as 'normal:variance=shared'.",
+            stacklevel=2,
+        )
 
 
 def user_message(error: BaseException) -> str | None:

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import os
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -152,21 +151,23 @@ def compiled(config: Config, data: Data) -> VAE:
             f"{likelihood.short_name!r}; expected {_checks.SUPPORTS[likelihood.support].words}. "
             "Choose another likelihood, such as 'normal:variance=shared'."
         )
-    if likelihood.short_name == "bernoulli" and data.support != "binary":
-        warnings.warn(
-            f"The values of {data.name} are grey, and 'bernoulli' gives probabilities to 0 and 1 "
-            "alone: the losses are no log-likelihoods and compare with nothing. Add --binarize "
-            "dynamic, or choose --likelihood normal:variance=shared.",
-            stacklevel=2,
-        )
     vae.adapt(data.train)
     steps = config.epochs * len(data.train)
-    vae.compile(optimizer=keras.optimizers.Adam(_learning_rate(config.learning_rate, steps)))
+    vae.compile(optimizer=keras.optimizers.Adam(learning_rate(config.learning_rate, steps)))
     return vae
 
 
-def _learning_rate(highest: float, steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
-    rise = steps // 20
+def learning_rate(
+    highest: float, steps: int, warm_up: bool = True
+) -> keras.optimizers.schedules.LearningRateSchedule:
+    """Returns the rate of a training: up over a twentieth of the steps, then half a cosine to 0.
+
+    Args:
+        highest: The rate at its highest.
+        steps: Of the whole training.
+        warm_up: Whether to start at 0; otherwise at the highest.
+    """
+    rise = steps // 20 if warm_up else 0
     return keras.optimizers.schedules.CosineDecay(
         0.0 if rise else highest,
         steps - rise,

@@ -201,11 +201,13 @@ class Training(keras.Model):
         if isinstance(x, tf.data.Dataset):
             alone = not isinstance(x.element_spec, tuple)
 
-            def check(*parts: Any) -> Any:
-                first = self._in_support(tf.cast(parts[0], tf.float32))
-                return first if alone else (first, *parts[1:])
+            def check(number: Tensor, batch: Any) -> Any:
+                first = tf.cast(batch if alone else batch[0], tf.float32)
+                with tf.control_dependencies([self._warn_of_grey(first, number)]):
+                    first = self._in_support(first)
+                return first if alone else (first, *batch[1:])
 
-            return x.map(check, num_parallel_calls=tf.data.AUTOTUNE)
+            return x.enumerate().map(check, num_parallel_calls=tf.data.AUTOTUNE)
         if isinstance(x, Iterator):
             return self._checked_batches(x)
         if isinstance(x, (np.ndarray, tf.Tensor)):
@@ -221,13 +223,27 @@ class Training(keras.Model):
 
     def _checked_batch(self, batch: Any) -> Any:
         first = batch[0] if isinstance(batch, tuple) else batch
-        _checks.array_support(
-            np.asarray(first), self.likelihood.support, self.likelihood.short_name
-        )
+        values = np.asarray(first)
+        _checks.array_support(values, self.likelihood.support, self.likelihood.short_name)
+        if self.likelihood.discrete:
+            _checks.whole_numbers(values, self.likelihood.short_name)
         return batch
 
     def _in_support(self, x: Tensor) -> Tensor:
         return _checks.assert_support(x, self.likelihood.support, self.likelihood.short_name)
+
+    def _warn_of_grey(self, x: Tensor, step: Tensor) -> tf.Operation:
+        """Looks at the first batch for values that the likelihood gives no probability to."""
+        if not self.likelihood.discrete:
+            return tf.no_op()
+
+        def look(values: np.ndarray) -> None:
+            _checks.whole_numbers(values, self.likelihood.short_name)
+
+        def call() -> tf.Operation:
+            return tf.group(tf.numpy_function(look, [x], []))
+
+        return tf.group(tf.cond(step == 0, call, tf.no_op))
 
     def train_step(self, data: Any) -> dict[str, Tensor]:
         """Takes one step of the optimiser; returns the running means of the logged values."""
@@ -237,6 +253,8 @@ class Training(keras.Model):
         seed = tf.random.experimental.stateless_fold_in(
             self.sampling.seed_at(step), _OBJECTIVE_STREAM
         )
+        if not self.jit_compile:
+            self._warn_of_grey(inputs.x, step)
         groups = self._variable_groups()
         with tf.GradientTape(persistent=True) as tape:
             forward = self.graph.forward(

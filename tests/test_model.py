@@ -547,6 +547,24 @@ def test_values_outside_the_support_are_refused_by_fit(binary, kind, factor, wor
         assert "bernoulli" in str(caught.value)
 
 
+@pytest.mark.parametrize("xla", [False, True])
+@pytest.mark.parametrize("kind", ["array", "dataset", "generator"])
+def test_grey_values_under_bernoulli_are_warned_of(binary, kind, xla):
+    def data(x):
+        slices = tf.data.Dataset.from_tensor_slices
+        return {
+            "array": x,
+            "dataset": slices(x).batch(30),
+            "generator": (batch for batch in [(x,)]),
+        }[kind]
+
+    vae = make(compiled={"jit_compile": xla})
+    vae.fit(data(binary), steps_per_epoch=1, verbose=0)  # warnings are errors
+    vae = make(compiled={"jit_compile": xla})
+    with pytest.warns(UserWarning, match="x holds grey values.*'bernoulli'.*Binarise"):
+        vae.fit(data(0.9 * binary), steps_per_epoch=1, verbose=0)
+
+
 @pytest.mark.parametrize("where", ["x", "validation"])
 @pytest.mark.parametrize("kind", ["array", "dataset", "dataset (x, y)", "generator"])
 def test_under_xla_data_are_still_checked(binary, kind, where):

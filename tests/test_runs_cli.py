@@ -447,13 +447,14 @@ def test_lines_join_pairs_of_test_examples(run, place, tmp_path):
     assert matplotlib.image.imread(tmp_path / "l.png").std() > 0.0
 
 
-@pytest.mark.filterwarnings("default:The values of")
+@pytest.mark.filterwarnings("default:x holds grey")
 def test_grey_values_under_bernoulli_get_a_warning_and_a_label(place, tmp_path):
     base = ("train", "--data", place / "images.npz", "--binarize", "none", *TINY, "--epochs", 1)
     folder = tmp_path / "grey"
     status, _, err = command(*base, "--likelihood", "bernoulli", "--output", folder)
     assert status == 0
-    assert err.startswith("keras-vae: warning: The values of images are grey")
+    assert err.startswith("keras-vae: warning: x holds grey values, and the likelihood 'bernoulli'")
+    assert err.count("warning") == 1
     output = succeed("evaluate", folder, "--num-samples", 5)
     values = read_json(folder / "metrics.json")
     assert (values["normalised"], values["bits_per_dim"]) == (False, None)

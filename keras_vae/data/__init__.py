@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_vae import _checks
-from keras_vae.data import digits, files, images, shapes, streams, tfds
+from keras_vae.data import digits, files, images, shapes, streams, tables, tfds
 from keras_vae.data.base import Examples, Indexed, Source, Split, Streamed
 from keras_vae.data.pipeline import batches
 
@@ -33,6 +33,8 @@ __all__ = [
 BINARIZE = ("dynamic", "static", "threshold")
 #: Sets that come with the package: name -> function that makes the source.
 BUILT_IN = {"digits": digits.source, "shapes": shapes.source}
+#: Suffix -> function that reads such a file.
+FILES = {".npy": files.npy, ".npz": files.npz, ".csv": tables.read, ".parquet": tables.read}
 
 
 @dataclass(frozen=True)
@@ -151,7 +153,7 @@ def load(
 
 def _find(what: Any, side: Any, skip_corrupt: bool, download: bool) -> Source:
     name = os.fspath(what) if isinstance(what, (str, os.PathLike)) else None
-    is_file = name is not None and Path(name).suffix in files.SUFFIXES
+    is_file = name is not None and Path(name).suffix in FILES
     if name and name not in BUILT_IN:
         if Path(name).is_dir():
             return images.read(Path(name), side, skip_corrupt)
@@ -173,11 +175,13 @@ def _find(what: Any, side: Any, skip_corrupt: bool, download: bool) -> Source:
         return files.array(what)
     if name in BUILT_IN:
         return BUILT_IN[name]()
+    if is_file and not Path(name).is_file():
+        raise ValueError(f"There is no file {name}; expected one ending in {', '.join(FILES)}.")
     if is_file:
-        return files.read(Path(name))
+        return FILES[Path(name).suffix](Path(name))
     raise ValueError(
         f"There is no data set {name!r}; expected one of {', '.join(BUILT_IN)}, a name of "
-        f"TensorFlow Datasets, a file ending in {', '.join(files.SUFFIXES)}, or a folder of images."
+        f"TensorFlow Datasets, a file ending in {', '.join(FILES)}, or a folder of images."
         + (_checks.near(name, BUILT_IN) or tfds.near(name))
     )
 

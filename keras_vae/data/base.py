@@ -1,7 +1,9 @@
 """What a data set is before it is batched: splits that are reached by index or streamed."""
 
+import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -259,6 +261,18 @@ class Source:
     scale: float | None = None
     binarize: str | None = None
     label_names: tuple[str, ...] = ()
+
+
+@contextlib.contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Turns whatever goes wrong in reading a file into a ValueError that names it."""
+    try:
+        yield
+    except Exception as error:  # damaged archives and tables raise errors of many kinds
+        raise ValueError(
+            f"{path} could not be read ({' '.join(str(error).split())}); expected a whole file of "
+            "numbers, written without pickles."
+        ) from error
 
 
 def resized(image: Tensor, side: tuple[int, int]) -> Tensor:

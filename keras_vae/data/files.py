@@ -1,4 +1,4 @@
-"""Arrays, and files of arrays or tables: .npy, .npz, .csv, .parquet."""
+"""Arrays, and files of arrays: .npy, .npz."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,27 +20,31 @@ LABEL_KEYS = {
     "validation": ("y_validation", "y_val", "validation_labels"),
     "test": ("y_test", "test_labels"),
 }
-SUFFIXES = (".npy", ".npz", ".csv", ".parquet")
 
 
-def read(path: Path) -> Source:
-    """Returns the source in a file, by its suffix.
+def npy(path: Path) -> Source:
+    """Returns the source in one array; above 1 GiB it stays on the disk.
 
     Raises:
-        ValueError, TypeError: if it is missing, damaged, or holds no numbers.
+        ValueError, TypeError: if the file is damaged, or holds no numbers.
     """
-    if not path.is_file():
-        raise ValueError(f"There is no file {path}; expected one ending in {', '.join(SUFFIXES)}.")
-    try:
-        loaded = {".npy": _npy, ".npz": _npz, ".csv": _csv, ".parquet": _parquet}[path.suffix](path)
-    except Exception as error:  # damaged archives and tables raise errors of many kinds
-        raise ValueError(
-            f"{path} could not be read ({' '.join(str(error).split())}); expected a whole file of "
-            "numbers, written without pickles."
-        ) from error
-    if isinstance(loaded, dict):
-        return mapping(str(path), loaded)
+    mode = "r" if path.stat().st_size > base.IN_MEMORY else None
+    with base.readable(path):
+        loaded = np.load(path, mmap_mode=mode, allow_pickle=False)
     return Source(path.stem, Indexed(_examples(str(path), loaded)))
+
+
+def npz(path: Path) -> Source:
+    """Returns the source in an archive of arrays, held in memory; see `mapping`.
+
+    Raises:
+        ValueError, TypeError: if the file is damaged, or as `mapping`.
+    """
+    with base.readable(path), np.load(path, allow_pickle=False) as archive:
+        wanted = {k for keys in (*SPLIT_KEYS.values(), *LABEL_KEYS.values()) for k in keys}
+        keys = [key for key in archive.files if key in wanted] or archive.files
+        loaded = {key: archive[key] for key in keys}
+    return mapping(str(path), loaded)
 
 
 def mapping(name: str, arrays: Mapping[str, Any]) -> Source:
@@ -100,36 +104,3 @@ def _labels(name: str, labels: Any, count: int) -> np.ndarray | None:
     if len(array) != count:
         raise ValueError(f"{name} has {count} examples and {len(array)} labels; expected as many.")
     return array
-
-
-def _npy(path: Path) -> np.ndarray:
-    mode = "r" if path.stat().st_size > base.IN_MEMORY else None
-    return np.load(path, mmap_mode=mode, allow_pickle=False)
-
-
-def _npz(path: Path) -> dict[str, np.ndarray]:
-    with np.load(path, allow_pickle=False) as archive:
-        wanted = {k for keys in (*SPLIT_KEYS.values(), *LABEL_KEYS.values()) for k in keys}
-        keys = [key for key in archive.files if key in wanted] or archive.files
-        return {key: archive[key] for key in keys}
-
-
-def _csv(path: Path) -> np.ndarray:
-    import pandas
-
-    return _numbers(pandas.read_csv(path))
-
-
-def _parquet(path: Path) -> np.ndarray:
-    import pandas
-
-    return _numbers(pandas.read_parquet(path))
-
-
-def _numbers(table: Any) -> np.ndarray:
-    words = [name for name, kind in table.dtypes.items() if kind.kind not in "fiub"]
-    if words:
-        raise ValueError(
-            f"the columns {', '.join(map(str, words))} hold no numbers: encode or drop them"
-        )
-    return table.to_numpy()
