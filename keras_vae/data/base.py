@@ -44,35 +44,53 @@ class Examples:
 
 
 class ArrayExamples(Examples):
-    """Examples in memory, held once whatever the number of epochs."""
+    """Examples in memory: an array until a graph asks for it, the graph's tensor from then on."""
 
     def __init__(self, array: np.ndarray) -> None:
-        self.array = array
+        self._held: Any = array
         self.count, self.event_shape, self.dtype = len(array), array.shape[1:], array.dtype
+
+    @property
+    def array(self) -> np.ndarray:
+        """All examples, (count, E)."""
+        return np.asarray(self._held)
 
     def gather(self, index: Tensor) -> Tensor:
         """Returns the examples at `index` (B,), (B, E)."""
-        if not hasattr(self, "_tensor"):
-            with tf.init_scope():
-                self._tensor = tf.constant(self.array)
-        return tf.gather(self._tensor, index)
+        if not tf.is_tensor(self._held):
+            with tf.init_scope(), tf.device("CPU:0"):
+                self._held = tf.constant(self._held)
+        return tf.gather(self._held, index)
 
     def rows(self, start: int, stop: int) -> np.ndarray:
-        """Returns examples start..stop - 1 without a copy."""
-        return self.array[start:stop]
+        """Returns examples start..stop - 1 as an array."""
+        return np.asarray(self._held[start:stop])
 
 
-class FileExamples(ArrayExamples):
-    """Examples that stay in a memory-mapped file and are read as they are needed."""
+class FileExamples(Examples):
+    """Examples that stay in a memory-mapped file and are read as they are needed.
+
+    Args:
+        array: The map, (n, E) of any kind of number and byte order.
+    """
+
+    def __init__(self, array: np.memmap) -> None:
+        self._map = array
+        self.count, self.event_shape = len(array), array.shape[1:]
+        self.dtype = np.dtype(np.uint8 if array.dtype == np.uint8 else np.float32)
 
     def gather(self, index: Tensor) -> Tensor:
         """Returns the examples at `index` (B,), (B, E)."""
 
         def read(places: np.ndarray) -> np.ndarray:
-            return np.ascontiguousarray(self.array[places])
+            return np.ascontiguousarray(plain(self._map[places]))
 
         rows = tf.numpy_function(read, [index], tf.as_dtype(self.dtype), stateful=False)
         return tf.ensure_shape(rows, (None, *self.event_shape))
+
+    def rows(self, start: int, stop: int) -> np.ndarray:
+        """Returns examples start..stop - 1 as an array."""
+        return plain(self._map[start:stop])
 
 
 class PartExamples(Examples):
@@ -252,6 +270,7 @@ class Source:
         scale: What values are divided by, in the graph; None leaves it to their type.
         binarize: The binarisation the set is usually used with, or None.
         label_names: What the columns or values of the labels are called.
+        column_names: What the elements of a vector are called.
     """
 
     name: str
@@ -261,6 +280,7 @@ class Source:
     scale: float | None = None
     binarize: str | None = None
     label_names: tuple[str, ...] = ()
+    column_names: tuple[str, ...] = ()
 
 
 @contextlib.contextmanager
@@ -275,9 +295,40 @@ def readable(path: Path) -> Iterator[None]:
         ) from error
 
 
-def resized(image: Tensor, side: tuple[int, int]) -> Tensor:
-    """Returns an image (H, W, C) resized to (height, width), anti-aliased, uint8."""
-    return tf.saturate_cast(tf.round(tf.image.resize(image, side, antialias=True)), tf.uint8)
+def plain(values: np.ndarray) -> np.ndarray:
+    """Returns numbers of any kind and byte order as uint8, if they are, or float32.
+
+    What is too large for float32 becomes infinite.
+    """
+    with np.errstate(over="ignore"):
+        return values if values.dtype == np.uint8 else values.astype(np.float32, copy=False)
+
+
+class NonFinite:
+    """Counts the values of an array that are not finite, looked at some rows at a time.
+
+    Args:
+        name: What messages call the array.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name, self._count, self._rows = name, 0, 0
+        self._first: tuple[int, ...] = ()
+
+    def look(self, rows: np.ndarray) -> None:
+        """Counts in the next rows (n, E)."""
+        places = np.argwhere(~np.isfinite(rows))
+        if len(places) and not self._count:
+            self._first = (self._rows + int(places[0][0]), *places[0][1:].tolist())
+        self._count, self._rows = self._count + len(places), self._rows + len(rows)
+
+    def refuse(self) -> None:
+        """Raises a ValueError with the count and the first place, if there were any."""
+        if self._count:
+            raise ValueError(
+                f"{self._name} holds {self._count} NaN or infinite value(s), the first at index "
+                f"{self._first}; expected finite numbers. Drop or replace them."
+            )
 
 
 def array_of_numbers(name: str, values: Any) -> np.ndarray:
@@ -298,15 +349,8 @@ def array_of_numbers(name: str, values: Any) -> np.ndarray:
         raise ValueError(
             f"{name} has shape {array.shape}; expected (examples, ...) with at least one example."
         )
-    if array.dtype == np.uint8:
-        return array
-    with np.errstate(over="ignore"):  # a float64 may be too large for float32
-        array = array.astype(np.float32, copy=False)
-    finite = np.isfinite(array)
-    if not finite.all():
-        places = np.argwhere(~finite)
-        raise ValueError(
-            f"{name} holds {len(places)} NaN or infinite value(s), the first at index "
-            f"{tuple(places[0].tolist())}; expected finite numbers. Drop or replace them."
-        )
+    array = plain(array)
+    found = NonFinite(name)
+    found.look(array)
+    found.refuse()
     return array

@@ -1,11 +1,13 @@
 """Arrays, and files of arrays: .npy, .npz."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from keras_vae import _checks
 from keras_vae.data import base
 from keras_vae.data.base import ArrayExamples, Examples, FileExamples, Indexed, Source
 
@@ -20,6 +22,7 @@ LABEL_KEYS = {
     "validation": ("y_validation", "y_val", "validation_labels"),
     "test": ("y_test", "test_labels"),
 }
+_KNOWN = tuple(key for keys in (*SPLIT_KEYS.values(), *LABEL_KEYS.values()) for key in keys)
 
 
 def npy(path: Path) -> Source:
@@ -41,9 +44,16 @@ def npz(path: Path) -> Source:
         ValueError, TypeError: if the file is damaged, or as `mapping`.
     """
     with base.readable(path), np.load(path, allow_pickle=False) as archive:
-        wanted = {k for keys in (*SPLIT_KEYS.values(), *LABEL_KEYS.values()) for k in keys}
-        keys = [key for key in archive.files if key in wanted] or archive.files
+        keys = [key for key in archive.files if key in _KNOWN] or archive.files
         loaded = {key: archive[key] for key in keys}
+        rest = set(archive.files) - set(keys)
+    for key in sorted(rest):
+        meant = next((known for known in _KNOWN if _one_slip(key.lower(), known)), None)
+        if meant is not None:
+            raise ValueError(
+                f"{path} holds {key!r}, which is none of the names that are read; expected "
+                f"{meant!r}, or a name unlike it. Rename or remove that array."
+            )
     return mapping(str(path), loaded)
 
 
@@ -51,10 +61,10 @@ def mapping(name: str, arrays: Mapping[str, Any]) -> Source:
     """Returns the source in a mapping of arrays, by the names in `SPLIT_KEYS` and `LABEL_KEYS`.
 
     Raises:
-        ValueError, TypeError: without training examples, for splits of several shapes, or for
-            labels of another number than the examples.
+        ValueError, TypeError: without training examples, for other names or two of one meaning, or
+            for labels that are none or of another number than the examples.
     """
-    found = {split: _first(arrays, keys) for split, keys in SPLIT_KEYS.items()}
+    found = {split: _only(name, arrays, keys) for split, keys in SPLIT_KEYS.items()}
     if len(arrays) == 1 and all(array is None for array in found.values()):
         found["train"] = next(iter(arrays.values()))
     if found["train"] is None:
@@ -62,19 +72,18 @@ def mapping(name: str, arrays: Mapping[str, Any]) -> Source:
             f"{name} holds {', '.join(map(repr, arrays)) or 'nothing'}; expected the training "
             f"examples under one of {', '.join(SPLIT_KEYS['train'])}."
         )
+    for key in arrays if len(arrays) > 1 else ():
+        if key not in _KNOWN:
+            raise ValueError(
+                f"{name} holds {key!r}; expected {', '.join(_KNOWN)}. Rename or remove it."
+                + _checks.near(str(key).lower(), _KNOWN)
+            )
     splits: dict[str, Any] = {}
     for split, values in found.items():
         if values is not None:
             x = _examples(f"{name}[{split}]", values)
-            labels = _first(arrays, LABEL_KEYS[split])
+            labels = _only(name, arrays, LABEL_KEYS[split])
             splits[split] = Indexed(x, _labels(f"{name}[{split}]", labels, x.count))
-    shape = splits["train"].x.event_shape
-    for split, part in splits.items():
-        if part.x.event_shape != shape:
-            raise ValueError(
-                f"The {split} examples of {name} have shape {part.x.event_shape}, those of train "
-                f"{shape}; expected one shape."
-            )
     return Source(Path(name).stem, **splits)
 
 
@@ -84,11 +93,34 @@ def array(values: Any) -> Source:
     Raises:
         ValueError, TypeError: if it is none, or not of finite numbers.
     """
+    if isinstance(values, tuple) and any(
+        hasattr(each, "shape") or hasattr(each, "element_spec") for each in values
+    ):
+        raise TypeError(
+            f"data is a tuple of {len(values)} arrays or datasets; expected one, or a mapping that "
+            'says what they are: {"train": ..., "validation": ..., "test": ...}.'
+        )
     return Source("array", Indexed(_examples("data", values)))
 
 
-def _first(arrays: Mapping[str, Any], keys: tuple[str, ...]) -> Any:
-    return next((arrays[key] for key in keys if key in arrays), None)
+def _only(name: str, arrays: Mapping[str, Any], keys: tuple[str, ...]) -> Any:
+    found = [key for key in keys if key in arrays]
+    if len(found) > 1:
+        raise ValueError(
+            f"{name} holds {' and '.join(map(repr, found))}, which mean the same; expected one of "
+            "them. Remove the other."
+        )
+    return arrays[found[0]] if found else None
+
+
+def _one_slip(word: str, known: str) -> bool:
+    """Returns whether one letter is changed, missing or too many, or two stand the wrong way."""
+    if min(len(word), len(known)) < 3:
+        return word == known
+    start = len(os.path.commonprefix([word, known]))
+    end = len(os.path.commonprefix([word[start:][::-1], known[start:][::-1]]))
+    one, other = word[start : len(word) - end], known[start : len(known) - end]
+    return max(len(one), len(other)) <= 1 or (len(one) == 2 and one == other[::-1])
 
 
 def _examples(name: str, values: Any) -> Examples:
@@ -100,7 +132,15 @@ def _examples(name: str, values: Any) -> Examples:
 def _labels(name: str, labels: Any, count: int) -> np.ndarray | None:
     if labels is None:
         return None
-    array = np.asarray(labels)
+    try:
+        array = np.asarray(labels)
+    except ValueError:  # a ragged nest
+        array = np.empty(0, object)
+    if array.dtype.kind not in "fiubUS" or not array.ndim:
+        raise TypeError(
+            f"The labels of {name} are {array.dtype} of shape {array.shape}; expected one number, "
+            "or one row of as many, for each example."
+        )
     if len(array) != count:
         raise ValueError(f"{name} has {count} examples and {len(array)} labels; expected as many.")
-    return array
+    return array.astype(array.dtype.newbyteorder("="), copy=False)

@@ -1,5 +1,7 @@
 """Tables of numbers: .csv and .parquet, whole or streamed in chunks of rows."""
 
+import csv
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -8,58 +10,98 @@ import numpy as np
 import tensorflow as tf
 
 from keras_vae.data import base
-from keras_vae.data.base import ArrayExamples, Indexed, Source, Streamed
+from keras_vae.data.base import ArrayExamples, Indexed, Source, Split, Streamed
 
 #: Rows that are read at a time where a table is streamed.
 ROWS = 2**14
 
 
 def read(path: Path) -> Source:
-    """Returns the columns of a table as one vector per row.
+    """Returns the columns of a table as one float32 vector per row.
 
     A file above 1 GiB is streamed, and gone through once to count its rows.
 
     Raises:
-        ValueError, TypeError: if the file is damaged, or a column holds no numbers.
+        ValueError, TypeError: if the file is damaged, lacks a header, or a column holds no numbers.
     """
-    if path.stat().st_size <= base.IN_MEMORY:
-        with base.readable(path):
-            whole = np.concatenate(list(_chunks(path)))
-        values = base.array_of_numbers(str(path), whole)
-        return Source(path.stem, Indexed(ArrayExamples(values)))
-    count, columns = 0, 0
+    held: list[np.ndarray] = []
+    columns: tuple[str, ...] = ()
+    count = 0
     with base.readable(path):
-        for rows in _chunks(path):
-            count, columns = count + len(rows), rows.shape[1]
+        for table in _tables(path):
+            count, columns = count + len(table), tuple(map(str, table.columns))
+            if path.stat().st_size <= base.IN_MEMORY:
+                held.append(_numbers(table))
+    split: Split
+    if held:
+        values = base.array_of_numbers(str(path), np.concatenate(held))
+        split = Indexed(ArrayExamples(values))
+    else:
+        split = _streamed(path, count, len(columns))
+    return Source(path.stem, split, column_names=columns)
 
+
+def _streamed(path: Path, count: int, columns: int) -> Streamed:
     def chunks() -> Iterator[np.ndarray]:
-        for rows in _chunks(path):
-            yield rows.astype(np.float32)
+        for table in _tables(path):
+            yield _numbers(table)
 
     def stream(start: int, stop: int) -> tf.data.Dataset:
         spec = tf.TensorSpec((None, columns), tf.float32)
         rows = tf.data.Dataset.from_generator(chunks, output_signature=spec).unbatch()
         return rows.skip(start).take(stop - start).map(lambda row: {"x": row})
 
-    return Source(path.stem, Streamed(stream, count, (columns,), np.float32, labelled=False))
+    return Streamed(stream, count, (columns,), np.float32, labelled=False)
 
 
-def _chunks(path: Path) -> Iterator[np.ndarray]:
-    """Yields the rows of a table some at a time."""
-    for table in _READERS[path.suffix](path):
+def _tables(path: Path) -> Iterator[Any]:
+    """Yields the rows of a table some at a time, each time as a data frame."""
+    for table in _READERS[path.suffix.lower()](path):
         words = [name for name, kind in table.dtypes.items() if kind.kind not in "fiub"]
-        if words:
+        if words and len(table):
             raise ValueError(
                 f"the columns {', '.join(map(str, words))} hold no numbers: encode or drop them"
             )
-        yield table.to_numpy()
+        yield table
+
+
+def _numbers(table: Any) -> np.ndarray:
+    """Returns a data frame as float32, since a column's type says nothing of grey levels."""
+    with np.errstate(over="ignore"):  # what is too large is refused as infinite
+        return np.asarray(table.to_numpy(np.float32, na_value=np.nan))
 
 
 def _csv(path: Path) -> Iterator[Any]:
     import pandas
 
-    with pandas.read_csv(path, chunksize=ROWS) as reader:
-        yield from reader
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        _check_header(next(csv.reader(file), []))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", pandas.errors.ParserWarning)  # fields that would be lost
+        with pandas.read_csv(path, chunksize=ROWS, index_col=False) as reader:
+            yield from reader
+
+
+def _check_header(names: list[str]) -> None:
+    torn = [name for name in names if ";" in name or "\t" in name]
+    if torn:
+        raise ValueError(
+            f"the header is {torn[0]!r}: separate fields by commas, and decimals by points"
+        )
+    named = [name.strip() for name in names if name.strip()]
+    counted = len(named) > 1 and named == [str(place) for place in range(len(named))]
+    if named and all(map(_is_number, named)) and not counted:
+        raise ValueError(
+            f"the first row is {', '.join(named[:3])}, ..., so there is no header: name the columns"
+        )
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _parquet(path: Path) -> Iterator[Any]:

@@ -20,8 +20,19 @@ SPLITS = {"train": ("train",), "validation": ("validation", "valid"), "test": ("
 
 
 def data_dir() -> Path:
-    """Returns the folder TensorFlow Datasets keeps its data in."""
-    return Path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
+    """Returns the folder TensorFlow Datasets keeps its data in.
+
+    Raises:
+        ValueError: if `TFDS_DATA_DIR` names the home of a user there is not.
+    """
+    place = os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
+    try:
+        return Path(place).expanduser()
+    except RuntimeError as error:
+        raise ValueError(
+            f"TFDS_DATA_DIR is {place!r}, which cannot be looked up ({error}); expected a folder. "
+            "Give its whole path."
+        ) from error
 
 
 def prepared() -> list[str]:
@@ -94,6 +105,8 @@ def source(name: str, side: tuple[int, int] | None = None, download: bool = Fals
 def _path(name: str) -> Path | None:
     """Returns the folder of the newest prepared version of NAME, NAME/CONFIG or NAME:VERSION."""
     name, _, version = name.partition(":")
+    if not re.match(r"\w", name):  # the folder of all sets, or one outside it
+        return None
     found = [info.parent for info in (data_dir() / name).glob("**/dataset_info.json")]
     found = [path for path in found if version in ("", path.name)]
     configs = {path.parent for path in found}
@@ -126,12 +139,14 @@ def _split(builder: Any, split: str, key: str, shape: tuple[int, ...], side: Any
 
     count = builder.info.splits[split].num_examples
     feature = builder.info.features[key]
-    dtype = np.dtype(feature.np_dtype)
-    labelled = "label" in builder.info.features
+    stored = np.dtype(feature.np_dtype)
+    dtype = stored if side is None or stored == np.uint8 else np.dtype(np.float32)
+    label: Any = dict(builder.info.features.items()).get("label")
+    labelled = isinstance(getattr(label, "shape", None), tuple) and None not in label.shape
     read = tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False)
 
     def named(found: dict[str, Tensor]) -> dict[str, Tensor]:
-        x = found[key] if side is None else base.resized(found[key], side)
+        x = found[key] if side is None else _resized(found[key], side)
         return {"x": x, "labels": found["label"]} if labelled else {"x": x}
 
     def stream(start: int, stop: int) -> tf.data.Dataset:
@@ -143,15 +158,22 @@ def _split(builder: Any, split: str, key: str, shape: tuple[int, ...], side: Any
     streamed = Streamed(stream, count, shape, dtype, labelled, _extremes(dtype))
     if count * int(np.prod(shape)) * dtype.itemsize > base.IN_MEMORY:
         return streamed
-    x, labels = np.empty((count, *shape), dtype), np.empty(count, np.int64)
+    x = np.empty((count, *shape), dtype)
+    labels = np.empty((count, *label.shape), label.np_dtype) if labelled else None
     start = 0
     for batch in streamed.batches(1000, None, labelled).as_numpy_iterator():
         stop = start + len(batch["x"])
         x[start:stop] = batch["x"]
-        if labelled:
+        if labels is not None:
             labels[start:stop] = batch["labels"]
         start = stop
-    return Indexed(ArrayExamples(x), labels if labelled else None)
+    return Indexed(ArrayExamples(x), labels)
+
+
+def _resized(image: Tensor, side: tuple[int, int]) -> Tensor:
+    """Returns an image (H, W, C) resized to (height, width), anti-aliased, uint8 or float32."""
+    values = tf.image.resize(tf.cast(image, tf.float32), side, antialias=True)
+    return tf.saturate_cast(tf.round(values), tf.uint8) if image.dtype == tf.uint8 else values
 
 
 def _extremes(dtype: np.dtype) -> tuple[float, float] | None:
