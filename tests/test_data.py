@@ -562,3 +562,135 @@ def test_binarising_real_values_is_refused(method, x):
 def test_bad_options_are_refused(options, error, words):
     with pytest.raises(error, match=words):
         data.load(grey(), **options)
+
+
+# nothing is lost in silence
+
+
+@pytest.mark.parametrize(
+    ("arrays", "words"),
+    [
+        ({"train": counting(9), "tset": counting(9)}, "'tset'; .*Did you mean 'test'"),
+        ({"x_train": counting(9), "X_test": counting(9)}, "'X_test'; .*Did you mean 'x_test'"),
+        ({"train": counting(9), "x": counting(9)}, "'train' and 'x', which mean the same"),
+        ({"x": counting(9), "y": np.arange(9), "labels": np.arange(9)}, "'y' and 'labels'"),
+    ],
+)
+@pytest.mark.parametrize("suffix", [None, ".npz"])
+def test_names_that_would_not_be_read_are_refused(tmp_path, arrays, words, suffix):
+    if suffix:
+        np.savez(tmp_path / "sets.npz", **arrays)
+        words = words.replace("; .*Did you mean", ", .*expected")
+    with pytest.raises(ValueError, match=words):
+        data.load(tmp_path / "sets.npz" if suffix else arrays)
+
+
+def test_an_archive_may_hold_other_arrays_too(tmp_path):
+    np.savez(tmp_path / "sets.npz", train=counting(20), test=counting(6), names=np.arange(3))
+    assert data.load(tmp_path / "sets.npz").counts == {"train": 18, "validation": 2, "test": 6}
+
+
+def test_a_tuple_of_arrays_is_no_array():
+    with pytest.raises(TypeError, match=r"tuple of 3 arrays .*mapping .*\"train\""):
+        data.load((counting(9), counting(9), counting(9)))
+    assert data.load(((1, 2), (3, 4), (5, 6))).event_shape == (2,)
+
+
+def test_grey_levels_beside_their_floats_are_refused():
+    levels = np.tile(np.uint8([0, 128, 255]), (9, 1))
+    with pytest.raises(ValueError, match="test examples hold 0 to 255 as float32.*both alike"):
+        data.load({"train": levels, "test": levels.astype(np.float32)})
+
+
+def test_an_array_is_held_once():
+    split = data.Indexed(data.base.ArrayExamples(counting(40)))
+    before = split.x.array
+    loaded = data.load(data.Source("own", split), 8)
+    held = [each for each in vars(split.x).values() if hasattr(each, "shape")]
+    assert sum(tf.is_tensor(each) for each in held) == 1
+    assert not any(isinstance(each, np.ndarray) for each in held)
+    np.testing.assert_array_equal(split.x.array, before)
+    np.testing.assert_array_equal(collect(loaded.test), before[36:])
+
+
+# names and paths
+
+
+@pytest.mark.parametrize("name", ["digits", "shapes", "mnist"])
+def test_the_name_of_a_set_wins_over_a_file_unless_it_is_a_path(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name).mkdir()
+    assert not data.is_path(name)
+    assert data.is_path(f"./{name}/")
+    with pytest.raises(ValueError, match="holds no image"):
+        data.load(f"./{name}/")
+    if name in data.names():
+        assert data.load(name).name == name
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [("", False), (":", False), ("photos", True), ("a.npy", True), ("A.NPY", True)]
+    + [("phtos", False), (".", True), ("shapes:side=8", False), ("mnist:3.0.1", False)],
+)
+def test_what_is_a_path(tmp_path, monkeypatch, name, answer):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    assert data.is_path(name) is answer
+
+
+@pytest.mark.parametrize("name", ["", ":"])
+def test_an_empty_name_is_no_folder(name):
+    with pytest.raises(ValueError, match=f"There is no data set {name!r}; expected one of digits"):
+        data.load(name)
+
+
+@pytest.mark.parametrize("suffix", [".NPY", ".CSV"])
+def test_suffixes_may_be_in_capitals(tmp_path, suffix):
+    path = tmp_path / f"X{suffix}"
+    if suffix == ".NPY":
+        with path.open("wb") as file:
+            np.save(file, counting(20))
+    else:
+        np.savetxt(path, counting(20), delimiter=",", header="a,b", comments="")
+    np.testing.assert_array_equal(ordered(everything(data.load(path))), counting(20))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "shapes:factors=[shape,x,y,size,angle],train=20,test=6,side=16,seed=2",
+        "shapes(factors=['shape','x','y','size','angle'], train=20, test=6, side=16, seed=2)",
+    ],
+)
+def test_a_built_in_set_takes_options_by_its_name(name):
+    factors = ("shape", "x", "y", "size", "angle")
+    loaded = data.load(name, labels=True)
+    made = data.load(data.shapes.source(factors, 16, 20, 6, 2), labels=True)
+    assert (loaded.name, loaded.label_names, loaded.event_shape) == ("shapes", factors, (16, 16, 1))
+    for one, other in zip(next(iter(loaded.test)), next(iter(made.test)), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+# labels
+
+
+@pytest.mark.parametrize(
+    ("labels", "given", "labelled"),
+    [
+        (False, ("y", "y_test"), False),
+        (True, ("y", "y_test"), True),
+        (None, ("y", "y_test"), True),
+        (None, ("y",), False),
+        (None, (), False),
+    ],
+)
+def test_labels_come_where_every_split_has_them(labels, given, labelled):
+    arrays = {"train": counting(30), "test": counting(6)}
+    values = {"y": np.arange(30, dtype=">f4"), "y_test": np.arange(6)}
+    loaded = data.load(arrays | {key: values[key] for key in given}, labels=labels)
+    assert loaded.labelled is labelled
+    assert isinstance(loaded.test.element_spec, tuple) is labelled
+    if labelled:
+        x, numbers = next(iter(loaded.train))
+        np.testing.assert_array_equal(x[:, 0], numbers * 2.0 - 7.0)

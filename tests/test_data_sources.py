@@ -180,6 +180,51 @@ def test_a_set_that_is_not_prepared_is_refused_without_the_network(tmp_path, mon
     assert tfds.prepared() == []
 
 
+@pytest.mark.parametrize(
+    ("dtype", "side", "top"),
+    [(tf.float32, None, 0.75), (tf.float32, 3, 0.75), (tf.uint16, 3, 40000), (tf.uint8, 3, 200)],
+)
+def test_images_and_labels_keep_their_kind_of_number(tmp_path, monkeypatch, dtype, side, top):
+    import tensorflow_datasets
+
+    class Own(tensorflow_datasets.core.GeneratorBasedBuilder, skip_registration=True):
+        """A set of even images with real labels."""
+
+        VERSION = tensorflow_datasets.core.Version("1.0.0")
+
+        def _info(self):
+            features = tensorflow_datasets.features
+            image = (
+                features.Image(shape=(6, 6, 1))
+                if dtype == tf.uint8
+                else features.Tensor(shape=(6, 6, 1), dtype=dtype)
+            )
+            return tensorflow_datasets.core.DatasetInfo(
+                builder=self, features=features.FeaturesDict({"image": image, "label": tf.float32})
+            )
+
+        def _split_generators(self, dl_manager):
+            return {"train": self._generate_examples()}
+
+        def _generate_examples(self):
+            for number in range(12):
+                image = np.full((6, 6, 1), top, dtype.as_numpy_dtype)
+                yield number, {"image": image, "label": number + 0.5}
+
+    Own(data_dir=tmp_path).download_and_prepare()
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+    loaded = data.load("own", labels=True, image_size=side)
+    x, labels = next(iter(loaded.test))
+    np.testing.assert_allclose(x, top / 255.0 if dtype == tf.uint8 else top, rtol=1e-5)
+    assert set(np.asarray(labels) % 1) == {0.5}
+
+
+def test_a_home_that_is_not_there_gets_a_sentence(monkeypatch):
+    monkeypatch.setenv("TFDS_DATA_DIR", "~nosuch/x")
+    with pytest.raises(ValueError, match="TFDS_DATA_DIR is '~nosuch/x'.*expected a folder"):
+        data.load("mnist")
+
+
 # Folders of images
 
 
@@ -240,6 +285,128 @@ def test_a_folder_without_images_is_refused(tmp_path):
         data.load(tmp_path)
 
 
+def save(path, pixels, **options):
+    """Writes an image, the folders above it too."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)
+    image.save(path, **options)
+
+
+def palette(image):
+    """Returns an image with a palette that is no ramp."""
+    return image.quantize(16)
+
+
+LEVELS = np.arange(30, dtype=np.uint8).reshape(5, 6) * 8
+GREY = Image.fromarray(LEVELS)
+COLOUR = Image.fromarray(np.stack([LEVELS, LEVELS[::-1], 255 - LEVELS], -1))
+TURNED = Image.Exif()
+TURNED[0x0112] = 6
+
+
+@pytest.mark.parametrize(
+    ("name", "image", "options", "expected"),
+    [
+        ("grey.gif", palette(GREY), {}, None),
+        ("grey.bmp", GREY, {}, LEVELS),
+        ("one_bit.bmp", GREY.point(lambda level: 255 * (level > 99), "1"), {}, 255 * (LEVELS > 99)),
+        ("palette.bmp", palette(COLOUR), {}, None),
+        ("palette.png", palette(COLOUR), {}, None),
+        ("alpha.png", Image.merge("LA", (GREY, GREY)), {}, LEVELS),
+        ("alpha_colour.png", Image.merge("RGBA", (*COLOUR.split(), GREY)), {}, np.asarray(COLOUR)),
+        ("deep.png", Image.fromarray(LEVELS.astype(np.uint16) * 257), {}, LEVELS),
+        ("turned.png", COLOUR, {"exif": TURNED}, np.rot90(np.asarray(COLOUR), -1)),
+        ("a_tiff.jpg", COLOUR, {"format": "tiff"}, np.asarray(COLOUR)),
+    ],
+)
+def test_every_kind_of_image_is_decoded_as_it_is_seen(tmp_path, name, image, options, expected):
+    for number in range(3):
+        save(tmp_path / f"{number}{name}", image, **options)
+    if expected is None:
+        expected = np.asarray(image.convert("L" if "grey" in name else "RGB"))
+    loaded = data.load(tmp_path)
+    expected = expected.reshape(*expected.shape[:2], -1)
+    assert loaded.event_shape == expected.shape
+    np.testing.assert_allclose(next(iter(loaded.test))[0] * 255.0, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg"])
+def test_resizing_averages_what_it_shrinks(tmp_path, suffix):
+    ramp = np.linspace(0, 240, 256).astype(np.uint8)
+    lines = np.tile(ramp[:, None], (1, 256))
+    lines[:, ::2] += 15
+    for number in range(3):
+        save(tmp_path / f"{number}.{suffix}", lines)
+    small = everything(data.load(tmp_path, image_size=16).test)[0, ..., 0] * 255.0
+    expected = lines.reshape(16, 16, 16, 16).mean((1, 3))
+    np.testing.assert_allclose(small[1:-1], expected[1:-1], atol=2.0)
+
+
+@pytest.mark.parametrize(
+    ("places", "words"),
+    [
+        (["cat", "dog", "test"], "holds test, but no folder 'train'"),
+        (["Cat", "Val"], "holds Val, but no folder 'train'"),
+        (
+            ["a", "train", "test"],
+            r"3 image\(s\) beside the folders of its splits, such as .*a/0.png",
+        ),
+        ([".", "train"], r"3 image\(s\) beside"),
+        (["train", "val", "valid"], "holds val and valid; expected one folder"),
+        (["train", "test/"], "test set of .* is empty"),
+        (["train", "Validation/"], "validation set of .* is empty"),
+    ],
+)
+def test_folders_that_would_mix_or_lose_images_are_refused(tmp_path, places, words):
+    for place in places:
+        (tmp_path / place).mkdir(exist_ok=True)
+        for number in range(0 if place.endswith("/") else 3):
+            save(tmp_path / place / f"{number}.png", GREY)
+    with pytest.raises(ValueError, match=words):
+        data.load(tmp_path)
+
+
+def test_splits_are_found_in_any_case(tmp_path):
+    for split, count in (("Train", 5), ("TEST", 2)):
+        for number in range(count):
+            save(tmp_path / split / f"{number}.png", GREY)
+    assert data.load(tmp_path).counts == {"train": 4, "validation": 1, "test": 2}
+
+
+@pytest.mark.parametrize("root", ["", "train"])
+def test_what_is_cut_from_classes_holds_all_of_them(tmp_path, root):
+    for number in range(120):
+        save(tmp_path / root / "abc"[number // 40] / f"{number:03}.png", GREY)
+    loaded = data.load(tmp_path, labels=True)
+    for split in ("validation", "test"):
+        labels = np.concatenate([labels for _, labels in getattr(loaded, split)])
+        assert set(labels) == {0, 1, 2}
+    again = data.load(tmp_path, labels=True, seed=1)
+    np.testing.assert_array_equal(next(iter(again.test))[1], next(iter(loaded.test))[1])
+
+
+def test_links_are_followed_and_hidden_files_left(tmp_path):
+    for number in range(3):
+        save(tmp_path / "set" / "a" / f"{number}.png", GREY)
+        save(tmp_path / "elsewhere" / f"{number}.png", GREY)
+    (tmp_path / "set" / "b").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "set" / "b" / "round").symlink_to(tmp_path / "set")
+    (tmp_path / "set" / "a" / "._0.png").write_bytes(b"Mac")
+    (tmp_path / "set" / "__MACOSX").mkdir()
+    (tmp_path / "set" / "__MACOSX" / "0.png").write_bytes(b"Mac")
+    loaded = data.load(tmp_path / "set", labels=True)
+    assert sum(loaded.counts.values()) == 6
+    assert loaded.label_names == ("a", "b")
+
+
+def test_an_image_too_large_to_decode_is_named_or_left_out(folder, monkeypatch):
+    save(folder / "train" / "cats" / "vast.png", Image.new("L", (60, 60)))
+    monkeypatch.setattr("PIL.Image.MAX_IMAGE_PIXELS", 1000)
+    with pytest.raises(ValueError, match="vast.png could not be decoded"):
+        data.load(folder)
+    assert data.load(folder, skip_corrupt=True).counts["train"] == 11
+
+
 # Tables, and files that stay on the disk
 
 
@@ -297,6 +464,88 @@ def test_a_large_array_stays_on_the_disk(tmp_path, monkeypatch):
     seen = everything(loaded.train)
     np.testing.assert_array_equal(np.sort(seen, 0), np.sort(rows[:81], 0))
     assert np.any(seen != rows[:81])
+
+
+def write(path, text):
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("1.5,2\n3,4\n5,6\n7,8\n", "first row is 1.5, 2, ..., so there is no header"),
+        ("1,,2\n3,4,5\n5,6,7\n7,8,9\n", "there is no header"),
+        ("a,b\n1,2,3\n4,5,6\n7,8,9\n", "could not be read .*loss of data"),
+        ("a;b\n1,5;2,5\n1,5;2,5\n1,5;2,5\n", "header is 'a;b': separate fields by commas"),
+        ("a\tb\n1\t2\n", "separate fields by commas"),
+    ],
+)
+def test_tables_that_would_lose_numbers_are_refused(tmp_path, text, words):
+    with pytest.raises(ValueError, match=words):
+        data.load(write(tmp_path / "table.csv", text))
+
+
+@pytest.mark.parametrize(
+    ("text", "columns"),
+    [
+        ("0,1\n1,2\n3,4\n5,6\n", ("0", "1")),  # as pandas names columns without names
+        ("a,b\n1,2,\n3,4,\n5,6,\n", ("a", "b")),
+        ("\ufeffa,b\n1,2\n3,4\n5,6\n", ("a", "b")),
+    ],
+)
+def test_tables_with_a_header_keep_all_their_rows(tmp_path, text, columns):
+    loaded = data.load(write(tmp_path / "table.csv", text), binarize=None)
+    assert loaded.column_names == columns
+    assert sum(loaded.counts.values()) == 3
+    np.testing.assert_array_equal(everything(loaded.test), [[5, 6]])
+
+
+@pytest.mark.parametrize("limit", [2**30, 100])
+def test_columns_of_every_kind_of_number_become_float32(tmp_path, monkeypatch, limit):
+    import pandas
+
+    monkeypatch.setattr("keras_vae.data.base.IN_MEMORY", limit)
+    table = pandas.DataFrame(
+        {
+            "flag": np.arange(30) % 2 == 0,
+            "whole": pandas.array(np.arange(30), dtype="Int64"),
+            "age": np.arange(30, dtype=np.uint8),
+        }
+    )
+    table.to_parquet(tmp_path / "table.parquet")
+    loaded = data.load(tmp_path / "table.parquet")
+    assert loaded.column_names == ("flag", "whole", "age")
+    np.testing.assert_array_equal(everything(loaded.test)[:, 1:], [[n, n] for n in (27, 28, 29)])
+    table[["age"]].to_parquet(tmp_path / "ages.parquet")
+    assert everything(data.load(tmp_path / "ages.parquet").test).max() == 29
+    table.loc[3, "whole"] = pandas.NA
+    table.to_parquet(tmp_path / "table.parquet")
+    with pytest.raises(ValueError, match=r"1 NaN or infinite .*\(3, 1\)"):
+        data.load(tmp_path / "table.parquet")
+
+
+@pytest.mark.parametrize("dtype", [">f4", ">f8", ">u2", "<i8", np.longdouble, np.float16, bool])
+def test_a_large_array_of_every_kind_of_number_is_read_as_it_is(tmp_path, monkeypatch, dtype):
+    rows = (np.random.default_rng(0).random((100, 3)) * 50).astype(dtype)
+    np.save(tmp_path / "rows.npy", rows)
+    monkeypatch.setattr("keras_vae.data.base.IN_MEMORY", 100)
+    loaded = data.load(tmp_path / "rows.npy", batch_size=7)
+    np.testing.assert_array_equal(everything(loaded.test), rows[90:].astype(np.float32))
+    np.testing.assert_array_equal(
+        np.sort(everything(loaded.train), 0), np.sort(rows[:81], 0).astype(np.float32)
+    )
+
+
+@pytest.mark.parametrize("kind", ["file", "dataset"])
+def test_values_beyond_float32_are_refused_with_their_place(tmp_path, monkeypatch, kind):
+    rows = np.ones((30, 2))
+    rows[3, 1] = rows[5, 0] = 1e300
+    np.save(tmp_path / "rows.npy", rows)
+    monkeypatch.setattr("keras_vae.data.base.IN_MEMORY", 100)
+    source = tmp_path / "rows.npy"
+    with pytest.raises(ValueError, match=r"train set holds 2 NaN or infinite .*\(3, 1\)"):
+        data.load(source if kind == "file" else tf.data.Dataset.from_tensor_slices(rows))
 
 
 # A user's own tf.data
@@ -366,6 +615,83 @@ def test_streams_are_shuffled_within_windows_as_a_function_of_seed_and_pass(monk
 def test_datasets_that_cannot_serve_are_refused(make, words):
     with pytest.raises((ValueError, TypeError), match=words):
         data.load(make())
+
+
+def batched(count, *maps, labels=False):
+    x = np.arange(4 * count, dtype=np.float32).reshape(count, 2, 2)
+    parts = (x, np.arange(count)) if labels else x
+    dataset = tf.data.Dataset.from_tensor_slices(parts).batch(4, drop_remainder=True)
+    for each in maps:
+        dataset = each(dataset)
+    return dataset
+
+
+@pytest.mark.parametrize(
+    ("dataset", "event_shape"),
+    [
+        (batched(40), (2, 2)),
+        (batched(40, lambda d: d.map(lambda x: x / 2), lambda d: d.cache().prefetch(1)), (2, 2)),
+        (batched(40, lambda d: d.map(lambda x, y: (x, y)), labels=True), (2, 2)),
+        (batched(40, lambda d: d.unbatch()), (2, 2)),
+        (batched(40, lambda d: d.batch(3)), (4, 2, 2)),
+        (batched(40, lambda d: d.map(lambda x: x[0])), (2, 2)),
+        (own(40)[1], (2, 2)),
+    ],
+)
+def test_batches_of_a_fixed_size_are_batches(dataset, event_shape):
+    assert data.load(dataset).event_shape == event_shape
+
+
+def shrinking():
+    passes = iter([20, 15, 15, 15])
+    return tf.data.Dataset.from_generator(
+        lambda: np.zeros((next(passes), 2), np.float32),
+        output_signature=tf.TensorSpec((2,), tf.float32),
+    )
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: own(40)[1].shuffle(40), r"changes from pass to pass.*reshuffle_each_iteration"),
+        (
+            lambda: {"train": own(40)[1].shuffle(40), "test": own(4)[1]},
+            "changes from pass to pass",
+        ),
+        (lambda: dict.fromkeys(("train", "validation", "test"), shrinking()), "20 .* and 15 in"),
+        (
+            lambda: {"train": own(30)[1], "test": own(30)[1].map(lambda x: x[:1])},
+            r"test examples of dataset have shape \(1, 2\), those of train \(2, 2\)",
+        ),
+        (
+            lambda: {
+                "train": own(70)[1].map(lambda x: tf.cast(x % 256, tf.uint8)),
+                "test": own(40)[1],
+            },
+            "test examples hold 0 to 159 as float32",
+        ),
+        (
+            lambda: tf.data.Dataset.from_tensor_slices((np.zeros((9, 2)), np.zeros(9), np.ones(9))),
+            r"3 parts; expected x or \(x, label\)",
+        ),
+        (
+            lambda: tf.data.Dataset.from_tensors(tf.sparse.eye(4)).repeat(9),
+            r"SparseTensorSpec\); expected numbers, not sparse",
+        ),
+    ],
+)
+def test_datasets_that_would_mislead_are_refused(make, words):
+    with pytest.raises(ValueError, match=words):
+        data.load(make())
+
+
+def test_a_dataset_that_is_shuffled_once_or_split_may_be_loaded():
+    x, dataset = own(40)
+    once = data.load(dataset.shuffle(40, reshuffle_each_iteration=False))
+    seen = np.concatenate([everything(once.train), everything(once.test)])
+    assert len(np.unique(seen[:, 0, 0])) == 37
+    again = {"train": dataset.shuffle(40), "validation": own(4)[1], "test": own(4)[1]}
+    assert data.load(again).counts == {"train": 40, "validation": 4, "test": 4}
 
 
 def test_draws_depend_on_seed_pass_and_example_alone():

@@ -1,7 +1,9 @@
 """Data sets as batched `tf.data`, with what a model must know of them."""
 
+import inspect
 import math
 import os
+import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,9 +13,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_vae import _checks
+from keras_vae import _checks, _registry
 from keras_vae.data import digits, files, images, shapes, streams, tables, tfds
-from keras_vae.data.base import Examples, Indexed, Source, Split, Streamed
+from keras_vae.data.base import Examples, Indexed, NonFinite, Source, Split, Streamed, plain
 from keras_vae.data.pipeline import batches
 
 __all__ = [
@@ -24,6 +26,7 @@ __all__ = [
     "Split",
     "Streamed",
     "batches",
+    "is_path",
     "load",
     "names",
     "shapes",
@@ -53,6 +56,8 @@ class Data:
         levels: How many grey levels one unit was divided into where the values were dequantised,
             or None.
         label_names: What the labels' values or columns are called.
+        column_names: What the elements of a vector are called.
+        labelled: Whether the batches hold labels.
     """
 
     name: str
@@ -65,11 +70,28 @@ class Data:
     binarize: str | None
     levels: int | None = None
     label_names: tuple[str, ...] = ()
+    column_names: tuple[str, ...] = ()
+    labelled: bool = False
 
 
 def names() -> list[str]:
     """Returns the sets that come with the package."""
     return list(BUILT_IN)
+
+
+def is_path(name: str | os.PathLike[str]) -> bool:
+    """Returns whether `load` reads a name as that of a file or folder.
+
+    A set's name is not one, even where a folder has the same; ./mnist says that a folder is meant.
+    """
+    if not isinstance(name, str):
+        return True
+    bare = os.sep not in name and (os.altsep or os.sep) not in name
+    if not name or (bare and _built_in(name)):
+        return False
+    if Path(name).suffix.lower() in FILES:
+        return True
+    return Path(name).exists() and not (bare and tfds.is_known(name))
 
 
 def load(
@@ -78,7 +100,7 @@ def load(
     *,
     binarize: str | None = "auto",
     dequantize: bool = False,
-    labels: bool = False,
+    labels: bool | None = False,
     image_size: int | tuple[int, int] | None = None,
     skip_corrupt: bool = False,
     download: bool = False,
@@ -87,11 +109,12 @@ def load(
     """Returns a data set's training, validation and test batches.
 
     Args:
-        source: Name of a built-in set, or of one of TensorFlow Datasets; path of a .npy, .npz, .csv
-            or .parquet file, or of a folder of images; an array (n, E); a `tf.data.Dataset` of
-            examples or batches; a `Source`; or a mapping with "train" and, if at hand, "validation"
-            and "test". Of what is missing, test is the last tenth of the examples and validation
-            the last tenth of the remaining ones, so shuffle what is sorted.
+        source: Name of a built-in set, as `name` or `name:key=value,...` with what its `source`
+            takes, or of one of TensorFlow Datasets; path of a .npy, .npz, .csv or .parquet file, or
+            of a folder of images; an array (n, E); a `tf.data.Dataset` of examples or batches; a
+            `Source`; or a mapping with "train" and, if at hand, "validation" and "test". Of what
+            is missing, test is the last tenth of the examples and validation the last tenth of the
+            remaining ones, so shuffle what is sorted; only the files of a folder are permuted.
         batch_size: B. A larger one than the set makes one batch, with a warning.
         binarize: "dynamic" draws x ~ Bernoulli(value) anew each time an example is used (validation
             and test once, by the seed); "static" draws once by the seed; "threshold" cuts at 0.5;
@@ -99,7 +122,7 @@ def load(
         dequantize: Add uniform noise within a grey level, so that a density over real values says
             something of the levels: log P(level) is at least log p(x) - (elements) log(levels) on
             average (Theis et al., A Note on the Evaluation of Generative Models, 2016).
-        labels: Whether batches are (x, labels).
+        labels: Whether batches are (x, labels); None says where every split has them.
         image_size: What images of a folder or of TensorFlow Datasets are resized to, (height,
             width) or one number for both.
         skip_corrupt: Leave out images that cannot be decoded.
@@ -112,11 +135,11 @@ def load(
     """
     batch_size = _checks.integer("batch_size", batch_size)
     seed = _checks.integer("seed", seed, 0)
-    side = None if image_size is None else (_checks.integers("image_size", image_size) * 2)[:2]
-    found = _find(source, side, skip_corrupt, download)
+    for key, value in {"dequantize": dequantize, "skip_corrupt": skip_corrupt}.items():
+        _check_flag(key, value, "True or False")
+    found = _find(source, _side(image_size), skip_corrupt, download)
     splits = _splits(found)
-    if labels and not all(part.labelled for part in splits.values()):
-        raise ValueError(f"{found.name} has no labels; leave labels=True out.")
+    labelled = _labelled(found.name, labels, splits)
     scale, support = _scale(found, splits)
     method = (None if dequantize else found.binarize) if binarize == "auto" else binarize
     _check_draws(found.name, method, dequantize, support, splits)
@@ -135,7 +158,7 @@ def load(
             seed=(number, int(_checks.seed_pair(seed)[1])),
             shuffle=split == "train",
             draw=draw,
-            labels=labels,
+            labels=labelled,
         )
         for number, (split, part) in enumerate(splits.items())
     }
@@ -148,17 +171,48 @@ def load(
         binarize=method,
         levels=int(scale["train"]) + 1 if dequantize else None,
         label_names=found.label_names,
+        column_names=found.column_names,
+        labelled=labelled,
     )
+
+
+def _side(image_size: Any) -> Any:
+    """Returns (height, width), or None."""
+    if image_size is None:
+        return None
+    sides = _checks.integers("image_size", image_size, "64 or (64, 48)")
+    if len(sides) > 2:
+        raise ValueError(
+            f"image_size is {image_size}; expected (height, width), or one number for both. Leave "
+            "the channels out."
+        )
+    return (sides * 2)[:2]
+
+
+def _check_flag(name: str, value: Any, expected: str) -> None:
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} is {value!r} ({type(value).__name__}); expected {expected}.")
+
+
+def _labelled(name: str, labels: bool | None, splits: dict[str, Split]) -> bool:
+    if labels is not None:
+        _check_flag("labels", labels, "True, False or None")
+    without = [split for split, part in splits.items() if not part.labelled]
+    if labels and without:
+        raise ValueError(
+            f"labels is True, but {name} has no labels for {', '.join(without)}; leave labels=True "
+            "out, or give labels for every split."
+        )
+    return labels is None and not without or bool(labels)
 
 
 def _find(what: Any, side: Any, skip_corrupt: bool, download: bool) -> Source:
     name = os.fspath(what) if isinstance(what, (str, os.PathLike)) else None
-    is_file = name is not None and Path(name).suffix in FILES
-    if name and name not in BUILT_IN:
-        if Path(name).is_dir():
-            return images.read(Path(name), side, skip_corrupt)
-        if not is_file and tfds.is_known(name):
-            return tfds.source(name, side, download)
+    path = Path(name) if name is not None and is_path(what) else None
+    if path is not None and path.is_dir():
+        return images.read(path, side, skip_corrupt)
+    if name and path is None and not _built_in(name) and tfds.is_known(name):
+        return tfds.source(name, side, download)
     if side is not None:
         raise ValueError(
             f"image_size is {side}, but the data is neither a folder of images nor a set of "
@@ -173,12 +227,13 @@ def _find(what: Any, side: Any, skip_corrupt: bool, download: bool) -> Source:
         return streams.source(what) if streamed else files.mapping("arrays", what)
     if name is None:
         return files.array(what)
-    if name in BUILT_IN:
-        return BUILT_IN[name]()
-    if is_file and not Path(name).is_file():
+    if path is None and _built_in(name):
+        return _made(name)
+    reader = FILES.get(path.suffix.lower()) if path is not None else None
+    if path is not None and reader and not path.is_file():
         raise ValueError(f"There is no file {name}; expected one ending in {', '.join(FILES)}.")
-    if is_file:
-        return FILES[Path(name).suffix](Path(name))
+    if path is not None and reader:
+        return reader(path)
     raise ValueError(
         f"There is no data set {name!r}; expected one of {', '.join(BUILT_IN)}, a name of "
         f"TensorFlow Datasets, a file ending in {', '.join(FILES)}, or a folder of images."
@@ -186,7 +241,33 @@ def _find(what: Any, side: Any, skip_corrupt: bool, download: bool) -> Source:
     )
 
 
+def _built_in(name: str) -> bool:
+    return re.split("[:(]", name)[0].strip() in BUILT_IN
+
+
+def _made(text: str) -> Source:
+    """Returns the built-in set of `name` or `name:key=value,...`."""
+    name, options = _registry.parse(text)
+    known = tuple(inspect.signature(BUILT_IN[name]).parameters)
+    for key in options:
+        if key not in known:
+            raise ValueError(
+                f"The data set {name!r} has no option {key!r}; expected "
+                + (f"one of {', '.join(known)}." if known else "none.")
+                + _checks.near(key, known)
+            )
+    return BUILT_IN[name](**{key: _words(value) for key, value in options.items()})
+
+
+def _words(value: Any) -> Any:
+    """Returns "[a,b]" as ("a", "b"), which is no literal; other values as they are."""
+    if not isinstance(value, str):
+        return value
+    return tuple(word.strip(" '\"") for word in value.strip("[]()").split(",") if word.strip())
+
+
 def _splits(found: Source) -> dict[str, Split]:
+    _check_splits(found)
     train, validation, test = found.train, found.validation, found.test
     needed = 1 + (test is None) + (validation is None)
     if train.count < needed:
@@ -199,6 +280,22 @@ def _splits(found: Source) -> dict[str, Split]:
     if validation is None:
         train, validation = _last_tenth(train)
     return {"train": train, "validation": validation, "test": test}
+
+
+def _check_splits(found: Source) -> None:
+    expected = tuple(found.train.event_shape)
+    for split in ("train", "validation", "test"):
+        part = getattr(found, split)
+        if part is not None and not part.count:
+            raise ValueError(
+                f"The {split} set of {found.name} is empty; expected at least one example. Fill "
+                "it, or leave it out."
+            )
+        if part is not None and tuple(part.event_shape) != expected:
+            raise ValueError(
+                f"The {split} examples of {found.name} have shape {tuple(part.event_shape)}, those "
+                f"of train {expected}; expected one shape."
+            )
 
 
 def _last_tenth(split: Split) -> tuple[Split, Split]:
@@ -217,6 +314,13 @@ def _scale(found: Source, splits: dict[str, Split]) -> tuple[dict[str, float], s
     scales = dict.fromkeys(splits, found.scale or 1.0)
     if found.scale is None and any(ranges[split][1] > 1 for split in levels):
         scales |= dict.fromkeys(levels, 255.0)
+        for split, (low, high, _) in ranges.items():
+            if split not in levels and (low < 0 or high > 1):
+                raise ValueError(
+                    f"The {split} examples hold {low:g} to {high:g} as {splits[split].dtype}, and "
+                    f"those of {levels[0]} grey levels as uint8, which are divided by 255; "
+                    "expected both alike. Give both as uint8, or divide by 255 beforehand."
+                )
     if all(low >= 0 and high <= scales[split] for split, (low, high, _) in ranges.items()):
         binary = all(ends for *_, ends in ranges.values()) and set(scales.values()) == {1.0}
         return scales, "binary" if binary else "unit_interval"
@@ -227,15 +331,19 @@ def _range(name: str, split: Split) -> tuple[float, float, bool]:
     """Returns the lowest and highest value, and whether there are no values but 0 and 1."""
     if split.extremes is not None:
         return *split.extremes, False
-    low, high, binary = math.inf, -math.inf, True
-    for rows in split.chunks():
-        if not np.isfinite(rows).all():
-            raise ValueError(
-                f"The {name} examples hold NaN or infinite values; expected finite numbers. Drop "
-                "or replace them."
-            )
+    low, high, binary, count = math.inf, -math.inf, True, 0
+    found = NonFinite(f"The {name} set")
+    for rows in map(plain, split.chunks()):
+        found.look(rows)
+        count += len(rows)
         low, high = min(low, float(rows.min())), max(high, float(rows.max()))
         binary = binary and low >= 0.0 and high <= 1.0 and bool(np.isin(rows, (0, 1)).all())
+    found.refuse()
+    if count != split.count:
+        raise ValueError(
+            f"The {name} set gave {split.count} examples in one pass and {count} in the next; "
+            "expected the same in each. Use a dataset that can be gone through again."
+        )
     return low, high, binary
 
 

@@ -29,8 +29,10 @@ def ranges(factors: Sequence[str]) -> dict[str, tuple[float, float]]:
     """Returns factor -> (lowest, highest) for the factors that vary.
 
     Raises:
-        ValueError: for a factor that is unknown or stands twice, or for none.
+        ValueError, TypeError: for a factor that is unknown or stands twice, or for none.
     """
+    if not isinstance(factors, (tuple, list)):
+        raise TypeError(f"factors is {factors!r}; expected names of {list(RANGES)} in a tuple.")
     names = [_checks.one_of("factors", name, tuple(RANGES)) for name in factors]
     if len(set(names)) < len(names) or not names:
         raise ValueError(
@@ -134,7 +136,7 @@ def source(
     """
     splits: dict[str, Any] = {}
     for number, (split, count) in enumerate({"train": train, "test": test}.items()):
-        rng = np.random.default_rng([seed, number])
+        rng = np.random.default_rng([_checks.integer("seed", seed, 0), number])
         values = draw_factors(factors, _checks.integer(split, count), rng)
         splits[split] = Indexed(ArrayExamples(render(values, factors, side)), values)
     return Source("shapes", **splits, binarize="dynamic", label_names=tuple(factors))
