@@ -11,10 +11,27 @@ import tensorflow as tf
 
 #: Opens a message raised inside a graph, so that it can be found again and shown alone.
 MARK = "keras_vae:"
+#: What Keras raises, kind by kind, for a config or a file that is damaged or names what is unknown.
+UNREADABLE = (
+    OSError,
+    EOFError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    ImportError,
+    RuntimeError,
+)
 WEIGHTS = (
     "The least sample weight is {}; expected finite numbers of at least 0. Drop examples that are "
     "not to count, or give them weight 0."
 )
+
+
+def brief(what: object, most: int = 200) -> str:
+    """Returns what is shown, on one line of at most `most` characters."""
+    text = " ".join(str(what).split())
+    return text if len(text) <= most else f"{text[: most - 4]} ..."
 
 
 def near(received: object, known: Iterable[str]) -> str:

@@ -8,7 +8,7 @@ registered with Keras under one package name, so that files load with nothing bu
 import ast
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import keras
@@ -85,11 +85,11 @@ def get(family: str, identifier: Any) -> Any:
             f'@keras_vae.register("{family}", "its_name").'
         )
     if isinstance(identifier, dict) and "class_name" in identifier:
-        return get(family, keras.saving.deserialize_keras_object(identifier))
+        return get(family, _deserialized(family, identifier))
     if not isinstance(identifier, str):
         raise TypeError(
-            f"{family} is {identifier!r} ({type(identifier).__name__}); expected a name "
-            f"({', '.join(names(family))}), a config or an instance of one of these."
+            f"{family} is {_checks.brief(repr(identifier))} ({type(identifier).__name__}); "
+            f"expected a name ({', '.join(names(family))}), a config or an instance of these."
         )
     name, options = parse(identifier)
     if name not in classes:
@@ -98,6 +98,23 @@ def get(family: str, identifier: Any) -> Any:
             + _checks.near(name, classes)
         )
     return _construct(family, name, classes[name], options)
+
+
+def _deserialized(family: str, config: dict[str, Any]) -> Any:
+    """Returns what a config stands for; Keras gives some that name no class back as they are."""
+    try:
+        made = keras.saving.deserialize_keras_object(config)
+    except _checks.UNREADABLE as error:
+        raise ValueError(
+            f"{family} is a config that Keras cannot read ({_checks.brief(error)}); expected one "
+            "as keras.saving.serialize_keras_object writes it, or a name."
+        ) from error
+    if isinstance(made, dict):
+        raise ValueError(
+            f"{family} is {_checks.brief(config)}, which names no class that Keras knows; expected "
+            f"a config with 'class_name' and 'config', or one of {', '.join(names(family))}."
+        )
+    return made
 
 
 def _construct(family: str, name: str, cls: type, options: dict[str, Any]) -> Any:
@@ -153,8 +170,19 @@ def parse(text: str) -> tuple[str, dict[str, Any]]:
             )
         if key.strip() in options:
             raise ValueError(f"Option {key.strip()!r} stands twice in {text!r}; expected it once.")
-        options[key.strip()] = _literal(value.strip())
+        options[key.strip()] = literal(value.strip())
     return name, options
+
+
+def unparse(name: str, options: Mapping[str, Any]) -> str:
+    """Returns `name:key=value,...`, which `parse` splits into the name and the options again."""
+    parts = [f"{key}={_written(value)}" for key, value in options.items()]
+    return f"{name}:{','.join(parts)}" if parts else name
+
+
+def _written(value: Any) -> str:
+    bare = isinstance(value, str) and _split(value) == [value] and literal(value.strip()) == value
+    return str(value) if bare else repr(value)
 
 
 def _split(text: str) -> list[str]:
@@ -168,13 +196,14 @@ def _split(text: str) -> list[str]:
     return [part for part in parts if part.strip()]
 
 
-def _literal(text: str) -> Any:
+def literal(text: str) -> Any:
+    """Returns the Python literal that a text is, or the text itself."""
     lowered = {"true": True, "false": False, "none": None}
     if text.lower() in lowered:
         return lowered[text.lower()]
     try:
         return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
         return text
 
 

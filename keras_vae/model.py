@@ -1,6 +1,7 @@
 """`VAE`: a Keras model composed of encoder, latent model, decoder, likelihood and objective."""
 
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -224,7 +225,7 @@ def load(path: Any) -> VAE:
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it is damaged, or holds something else.
+        ValueError: if it is damaged, needs a class that is not imported, or holds something else.
     """
     file = Path(path)
     if not file.is_file():
@@ -235,9 +236,10 @@ def load(path: Any) -> VAE:
         raise ValueError(f"{file} is damaged or no .keras file; expected one that vae.save wrote.")
     try:
         model = keras.saving.load_model(file)
-    except (zipfile.BadZipFile, KeyError, OSError) as error:
+    except (*_checks.UNREADABLE, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(
-            f"{file} is damaged: {error}. Save the model anew, or take an earlier file."
+            f"{file} is damaged, or needs a class that is not imported ({_checks.brief(error)}). "
+            "Import the module that registers the class, or take an earlier file."
         ) from error
     if not isinstance(model, VAE):
         raise ValueError(f"{file} holds a {type(model).__name__}; expected a keras_vae.VAE.")

@@ -249,6 +249,36 @@ def test_a_member_of_another_family_is_refused_as_instance_class_and_config():
             _registry.get("likelihood", received)
 
 
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"class_name": "x"},
+        {"class_name": "x", "config": {}},
+        {"class_name": "ELBO", "config": [], "module": 3},
+        {"class_name": "ELBO", "config": {}, "module": "no_such_module"},
+        {**serialized(kv.objectives.ELBO()), "config": {"no_such_option": 3}},
+        {**serialized(kv.objectives.ELBO()), "config": {"beta": -1}},
+    ],
+)
+def test_a_config_that_keras_cannot_read_is_refused(config):
+    with pytest.raises(ValueError, match="objective is .*; expected") as caught:
+        _registry.get("objective", config)
+    assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("elbo", {}),
+        ("elbo", {"beta": "linear(start=0,steps=9)", "samples": 3}),
+        ("dense", {"widths": [8, 4], "activation": "relu"}),
+        ("own", {"word": "3", "nothing": None, "yes": True, "rate": 0.5}),
+    ],
+)
+def test_what_is_written_parses_to_the_same(name, options):
+    assert _registry.parse(_registry.unparse(name, options)) == (name, options)
+
+
 # register
 
 

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import keras
@@ -197,6 +198,32 @@ def test_load_says_what_is_wrong_with_a_file(model, tmp_path):
     (tmp_path / "flipped.keras").write_bytes(flipped)
     with pytest.raises(ValueError, match=r"flipped\.keras is damaged"):
         kv.load(tmp_path / "flipped.keras")
+
+
+@pytest.mark.parametrize(
+    ("part", "change"),
+    [
+        ("config.json", lambda content: content[:200]),
+        ("config.json", lambda content: b"[" * 100_000),
+        ("config.json", lambda content: content.replace(b"VAE", b"Unknown")),
+        ("config.json", lambda content: content.replace(b'"module"', b'"modul"')),
+        ("config.json", lambda content: None),
+        ("model.weights.h5", lambda content: None),
+        ("model.weights.h5", lambda content: content[:500]),
+    ],
+)
+def test_load_says_in_a_sentence_that_a_part_of_a_file_is_damaged(part, change, model, tmp_path):
+    model[0].save(tmp_path / "whole.keras")
+    with zipfile.ZipFile(tmp_path / "whole.keras") as whole:
+        parts = {name: whole.read(name) for name in whole.namelist()}
+    parts[part] = change(parts[part])
+    with zipfile.ZipFile(tmp_path / "spoilt.keras", "w") as spoilt:
+        for name, content in parts.items():
+            if content is not None:
+                spoilt.writestr(name, content)
+    with pytest.raises(ValueError, match=r"spoilt\.keras is damaged, or needs a class") as caught:
+        kv.load(tmp_path / "spoilt.keras")
+    assert len(str(caught.value)) < 500
 
 
 def test_the_model_in_the_tree_opens_and_is_what_its_card_says():
