@@ -26,6 +26,7 @@ __all__ = [
     "Split",
     "Streamed",
     "batches",
+    "find",
     "is_path",
     "load",
     "names",
@@ -135,9 +136,8 @@ def load(
     """
     batch_size = _checks.integer("batch_size", batch_size)
     seed = _checks.integer("seed", seed, 0)
-    for key, value in {"dequantize": dequantize, "skip_corrupt": skip_corrupt}.items():
-        _check_flag(key, value, "True or False")
-    found = _find(source, _side(image_size), skip_corrupt, download)
+    _check_flag("dequantize", dequantize, "True or False")
+    found = find(source, image_size=image_size, skip_corrupt=skip_corrupt, download=download)
     splits = _splits(found)
     labelled = _labelled(found.name, labels, splits)
     scale, support = _scale(found, splits)
@@ -174,6 +174,18 @@ def load(
         column_names=found.column_names,
         labelled=labelled,
     )
+
+
+def find(
+    source: Any,
+    *,
+    image_size: int | tuple[int, int] | None = None,
+    skip_corrupt: bool = False,
+    download: bool = False,
+) -> Source:
+    """Returns a data set as it was found, before it is split and batched; see `load`."""
+    _check_flag("skip_corrupt", skip_corrupt, "True or False")
+    return _find(source, _side(image_size), skip_corrupt, download)
 
 
 def _side(image_size: Any) -> Any:
@@ -267,8 +279,10 @@ def _words(value: Any) -> Any:
 
 
 def _splits(found: Source) -> dict[str, Split]:
-    _check_splits(found)
     train, validation, test = found.train, found.validation, found.test
+    if train is None:
+        raise ValueError(f"{found.name} holds 'test' alone; expected training examples beside it.")
+    _check_splits(found, tuple(train.event_shape))
     needed = 1 + (test is None) + (validation is None)
     if train.count < needed:
         raise ValueError(
@@ -282,8 +296,7 @@ def _splits(found: Source) -> dict[str, Split]:
     return {"train": train, "validation": validation, "test": test}
 
 
-def _check_splits(found: Source) -> None:
-    expected = tuple(found.train.event_shape)
+def _check_splits(found: Source, expected: tuple[int, ...]) -> None:
     for split in ("train", "validation", "test"):
         part = getattr(found, split)
         if part is not None and not part.count:

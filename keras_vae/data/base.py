@@ -264,7 +264,7 @@ class Source:
 
     Attributes:
         name: What the set is called.
-        train: The training split.
+        train: The training split, or None where there is a test split alone, to be scored.
         validation: The validation split, or None to take the last tenth of train.
         test: The test split, or None to take the last tenth of train.
         scale: What values are divided by, in the graph; None leaves it to their type.
@@ -274,7 +274,7 @@ class Source:
     """
 
     name: str
-    train: Split
+    train: Split | None
     validation: Split | None = None
     test: Split | None = None
     scale: float | None = None

@@ -67,7 +67,7 @@ def mapping(name: str, arrays: Mapping[str, Any]) -> Source:
     found = {split: _only(name, arrays, keys) for split, keys in SPLIT_KEYS.items()}
     if len(arrays) == 1 and all(array is None for array in found.values()):
         found["train"] = next(iter(arrays.values()))
-    if found["train"] is None:
+    if found["train"] is None and found["test"] is None:
         raise ValueError(
             f"{name} holds {', '.join(map(repr, arrays)) or 'nothing'}; expected the training "
             f"examples under one of {', '.join(SPLIT_KEYS['train'])}."
@@ -78,7 +78,7 @@ def mapping(name: str, arrays: Mapping[str, Any]) -> Source:
                 f"{name} holds {key!r}; expected {', '.join(_KNOWN)}. Rename or remove it."
                 + _checks.near(str(key).lower(), _KNOWN)
             )
-    splits: dict[str, Any] = {}
+    splits: dict[str, Any] = {"train": None}
     for split, values in found.items():
         if values is not None:
             x = _examples(f"{name}[{split}]", values)
