@@ -1,36 +1,110 @@
-"""The command line's options and what `--help` says of them."""
+"""The command line's commands and options, and what `--help` says of them."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from keras_vae.configs import Config
+
 TRAIN = """Train a model and fill a run folder.
 
-The folder holds config.json, model.keras, saved_model/, history.csv, figures/ and tensorboard/.
-Train again with its config to repeat the run.
+What is left open is chosen by the data, and printed with the reason. The folder holds config.json,
+model.keras, saved_model/, history.csv, figures/ and tensorboard/. To repeat a run, train with its
+config.json; options given beside it override it.
 
 \b
 keras-vae train --data digits --output runs/digits
 keras-vae train --data mnist --latent-dim 50 --epochs 10 --output runs/mnist
 keras-vae train --data photos/ --image-size 64 --output runs/photos
-keras-vae train --data table.csv --beta "linear(steps=1000)" --output runs/table
+keras-vae train --data a.csv --beta "linear(steps=1000)" --output runs/a
+keras-vae train --config runs/a/config.json --beta 4 --output runs/b
+"""
+EVALUATE = """Score a run on its test set: bounds and likelihoods in nats per example.
+
+nll is -log p(x) by importance sampling. Its standard error says what another test
+set of the size would change, its Monte Carlo error what other samples would: where the second is
+not far below the first, take more samples. The figures go into the run's metrics.json, unless
+--data names a set.
+
+\b
+keras-vae evaluate runs/digits
+keras-vae evaluate runs/digits --num-samples 100
+keras-vae evaluate runs/digits --data others.npy
+"""
+SAMPLE = """Draw new examples: z from p(z), then x from p(x|z).
+
+A picture shows the means of p(x|z); FILE.npz holds x, mean and z.
+
+\b
+keras-vae sample runs/digits --output samples.png
+keras-vae sample exports/digits --n 10000 --seed 1 --output samples.npz
+"""
+RECONSTRUCT = """Encode test examples and decode them again.
+
+What comes back is the mean of p(x|z) at the mean of q(z|x). The first --n test examples are taken;
+FILE.npz holds x and mean.
+
+\b
+keras-vae reconstruct runs/digits --output reconstructions.png
+keras-vae reconstruct runs/digits --data mine.npy --output mine.npz
+"""
+INTERPOLATE = """Decode the straight lines between the codes of --n pairs of test examples.
+
+FILE.npz holds the ends a and b, and mean (n, steps, ...).
+
+\b
+keras-vae interpolate runs/digits --output lines.png
+keras-vae interpolate runs/digits --n 2 --steps 20 --output lines.npz
+"""
+EXPORT = """Write a run's model as a SavedModel, which needs TensorFlow alone.
+
+\b
+keras-vae export runs/digits --output exports/digits
+"""
+INFO = """Show a run's configuration, its parts and its figures of merit.
+
+\b
+keras-vae info runs/digits
+"""
+DATASETS = """List the data sets that are at hand, how to get others, and the strategies.
+
+\b
+keras-vae datasets
+TFDS_DATA_DIR=/data/tfds keras-vae datasets
 """
 
 # Of several commands
 Run = Annotated[Path, typer.Argument(help="A run folder, as `keras-vae train` fills it.")]
 RunOrExport = Annotated[Path, typer.Argument(help="A run folder or an exported SavedModel.")]
 OtherData = Annotated[
-    str | None, typer.Option("--data", help="Another data set than the run's; its test part.")
+    str | None,
+    typer.Option(
+        "--data",
+        help="Another set than the run's: its test split where it has one, else its validation "
+        "split, else all of it. It is binarised as the run's was; it is resized only where it "
+        "holds images to resize, and dequantised only where it holds grey levels.",
+    ),
 ]
 Seed = Annotated[int, typer.Option(help="The same seed gives the same answer.")]
-Count = Annotated[int, typer.Option("--n", help="How many.")]
+Count = Annotated[int, typer.Option("--n", help="How many; a picture has room for 1024 images.")]
 Steps = Annotated[int, typer.Option(help="Points on each line, both ends included.")]
-NumSamples = Annotated[int, typer.Option(help="Importance samples per example.")]
+NumSamples = Annotated[
+    int,
+    typer.Option(
+        help="Importance samples per example; more give a smaller, truer nll, and take longer."
+    ),
+]
 OutputFile = Annotated[
-    Path, typer.Option("--output", help="FILE.png for a picture, FILE.npz for the arrays.")
+    Path, typer.Option("--output", help="A new FILE.png for a picture, FILE.npz for the arrays.")
 ]
 OutputFolder = Annotated[Path, typer.Option("--output", help="A new folder.")]
+
+
+def _or(default: object) -> str:
+    """Returns how help names the default of an option that may also come from --config."""
+    return f"  [default: {default}]"
+
 
 # Of `train`
 Data = Annotated[
@@ -38,6 +112,7 @@ Data = Annotated[
     typer.Option(
         help="A built-in set (digits, shapes), a name of TensorFlow Datasets (mnist, ...), a .npy, "
         ".npz, .csv or .parquet file, or a folder of images. See `keras-vae datasets`."
+        + _or(Config.data)
     ),
 ]
 ConfigFile = Annotated[
@@ -47,56 +122,89 @@ Binarize = Annotated[
     str | None,
     typer.Option(
         help="dynamic (x ~ Bernoulli(grey) anew in each pass), static (once), threshold (at 0.5), "
-        "none, or auto: what the set is usually used with."
+        "none, or auto: what the set is usually used with." + _or(Config.binarize)
     ),
 ]
 Dequantize = Annotated[
     bool | None,
     typer.Option(
-        "--dequantize", help="Add uniform noise within a grey level, for real likelihoods."
+        "--dequantize/--no-dequantize",
+        help="Add uniform noise within a grey level, for real likelihoods; in place of binarising."
+        + _or("no-dequantize"),
     ),
 ]
-ImageSize = Annotated[int | None, typer.Option(help="Resize images to this height and width.")]
+ImageSize = Annotated[
+    int | None,
+    typer.Option(help="Resize images to this height and width; as they are unless given."),
+]
 SkipCorrupt = Annotated[
-    bool | None, typer.Option("--skip-corrupt", help="Leave out images that cannot be decoded.")
+    bool | None,
+    typer.Option(
+        "--skip-corrupt/--no-skip-corrupt",
+        help="Leave out images that cannot be decoded." + _or("no-skip-corrupt"),
+    ),
 ]
 Download = Annotated[
     bool, typer.Option("--download", help="Fetch a set of TensorFlow Datasets that is absent.")
 ]
-BatchSize = Annotated[int | None, typer.Option(help="Examples per step.")]
-Epochs = Annotated[int | None, typer.Option(help="Passes over the training set.")]
-LatentDim = Annotated[int | None, typer.Option(help="Latent dimensions.")]
+BatchSize = Annotated[int | None, typer.Option(help="Examples per step." + _or(Config.batch_size))]
+Epochs = Annotated[
+    int | None, typer.Option(help="Passes over the training set." + _or(Config.epochs))
+]
+LatentDim = Annotated[
+    int | None,
+    typer.Option(help="How many numbers z an example is coded by." + _or(Config.latent_dim)),
+]
 Network = Annotated[
     str | None,
     typer.Option(
-        help="Encoder and decoder, such as dense, conv or dense:widths=[256,256]; conv for images "
-        "of 8 pixels and more unless given."
+        help="Encoder and decoder, such as dense, conv or dense:widths=[256,256]."
+        + _or("conv for images of 8 pixels and more, else dense")
     ),
 ]
 Likelihood = Annotated[
     str | None,
     typer.Option(
-        help="p(x|z), such as bernoulli (0 and 1) or normal:variance=shared (real values); picked "
-        "by the values unless given."
+        help="p(x|z), such as bernoulli (0 and 1) or normal:variance=shared (real values)."
+        + _or("picked by the values")
     ),
 ]
 Posterior = Annotated[
-    str | None, typer.Option(help="q(z|x): diagonal_normal, or point for a plain autoencoder.")
+    str | None,
+    typer.Option(
+        help="q(z|x): diagonal_normal, or point for a plain autoencoder." + _or(Config.posterior)
+    ),
 ]
-Prior = Annotated[str | None, typer.Option(help="p(z), such as standard_normal.")]
+Prior = Annotated[
+    str | None, typer.Option(help="p(z), such as standard_normal." + _or(Config.prior))
+]
 Objective = Annotated[
-    str | None, typer.Option(help="What is minimised: elbo, elbo:beta=4, or reconstruction.")
+    str | None,
+    typer.Option(
+        help="What is minimised: elbo, elbo:beta=4, or reconstruction." + _or(Config.objective)
+    ),
 ]
 Beta = Annotated[
     str | None,
-    typer.Option(help="Weight of the KL term: a number, or a warm-up: linear(steps=1000)."),
+    typer.Option(
+        help="Weight of the KL term: a number, or a warm-up: linear(steps=1000). Above 1, samples "
+        "agree better with the data and reconstructions blur." + _or(1)
+    ),
 ]
 LearningRate = Annotated[
     float | None,
-    typer.Option(help="Adam's at its highest: it warms up, and falls to 0 along half a cosine."),
+    typer.Option(
+        help="Adam's at its highest: it warms up, and falls to 0 along half a cosine."
+        + _or(Config.learning_rate)
+    ),
 ]
-TrainingSeed = Annotated[int | None, typer.Option("--seed", help="Of weights, order and noise.")]
+TrainingSeed = Annotated[
+    int | None, typer.Option("--seed", help="Of weights, order and noise." + _or(Config.seed))
+]
 Devices = Annotated[
     str | None,
-    typer.Option("--strategy", help="one, mirrored (all devices of this machine), or auto."),
+    typer.Option(
+        "--strategy",
+        help="one, mirrored (all devices of this machine), or auto." + _or(Config.strategy),
+    ),
 ]

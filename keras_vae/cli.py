@@ -1,6 +1,5 @@
 """The command line: parse, resolve names, call the library."""
 
-import json
 import sys
 import warnings
 from pathlib import Path
@@ -12,7 +11,7 @@ import rich.table
 import tensorflow as tf
 import typer
 
-from keras_vae import _checks, _registry, configs, data, export, plots, runs
+from keras_vae import _checks, _registry, data, export, plots, runs
 from keras_vae import _options as opt
 from keras_vae._version import __version__
 from keras_vae.configs import Config
@@ -26,6 +25,8 @@ app = typer.Typer(
     rich_markup_mode=None,  # plain texts: a mistake gets a sentence, not a box
 )
 console = rich.console.Console()
+#: In one picture; more take minutes to draw, and nobody looks at them.
+MOST_IMAGES = 1024
 
 
 def main() -> None:
@@ -85,26 +86,18 @@ def train(
     """Trains a model and fills a run folder; see `_options.TRAIN`."""
     given = {key: value for key, value in locals().items() if value is not None}
     base = Config() if config is None else Config.read(config)
-    chosen = {**vars(base), **{key: given[key] for key in vars(base) if key in given}}
-    chosen["binarize"] = None if chosen["binarize"] == "none" else chosen["binarize"]
-    chosen["objective"] = configs.objective_with_beta(chosen["objective"], beta)
-    folder = runs.train(Config(**chosen), output, console, download)
+    folder = runs.train(base.override(given), output, console, download)
     _print_paths(runs.figures(folder))
     _print_line(f"Next: keras-vae evaluate {folder}")
 
 
-@app.command()
+@app.command(help=opt.EVALUATE)
 def evaluate(
     run: opt.Run,
-    num_samples: opt.NumSamples = 5000,
+    num_samples: opt.NumSamples = runs.NUM_SAMPLES,
     data: opt.OtherData = None,
 ) -> None:
-    """Score a run on its test set: bounds and likelihoods in nats per example, with their errors.
-
-    nll is -log p(x) by importance sampling. Its standard error says what another test set of the
-    size would change, its Monte Carlo error what other samples would. The figures go into the run's
-    metrics.json, unless --data names another set.
-    """
+    """Scores a run; see `_options.EVALUATE`."""
     metrics = runs.evaluate(run, num_samples, console, data)
     _print_pairs(metrics)
     if not metrics["normalised"]:
@@ -114,50 +107,40 @@ def evaluate(
         )
 
 
-@app.command()
+@app.command(help=opt.SAMPLE)
 def sample(
     source: opt.RunOrExport,
     output: opt.OutputFile,
     n: opt.Count = 64,
     seed: opt.Seed = 0,
 ) -> None:
-    """Draw new examples: z from p(z), then x from p(x|z).
-
-    A picture shows the means of p(x|z); FILE.npz holds x, mean and z.
-    """
-    _checks.integer("n", n, maximum=2**31 - 1)
-    _new_file(output)
+    """Draws new examples; see `_options.SAMPLE`."""
+    _check_file(output, _checks.integer("n", n, maximum=2**31 - 1))
     exported = source / runs.SAVED_MODEL
     model = _open_saved_model(exported if exported.is_dir() else source)
+    drawing = model.signatures["sample"]
+    _check_events(output, drawing.structured_outputs["mean"].shape[1:])
     pair = tf.constant(_checks.seed_pair(seed))
-    drawn = model.signatures["sample"](n=tf.constant(n), seed=pair)
-    drawn = {name: values.numpy() for name, values in drawn.items()}
-    _write(output, drawn, drawn["mean"].shape[1:], lambda: plots.image_grid(drawn["mean"]))
+    drawn = {name: x.numpy() for name, x in drawing(n=tf.constant(n), seed=pair).items()}
+    _write(output, drawn, lambda: plots.image_grid(drawn["mean"]))
 
 
-@app.command()
+@app.command(help=opt.RECONSTRUCT)
 def reconstruct(
     run: opt.Run,
     output: opt.OutputFile,
     n: opt.Count = 12,
     data: opt.OtherData = None,
 ) -> None:
-    """Encode test examples and decode them again: the mean of p(x|z) at the mean of q(z|x).
-
-    The first --n test examples are taken; FILE.npz holds x and mean.
-    """
+    """Encodes test examples and decodes them; see `_options.RECONSTRUCT`."""
+    _check_file(output, 2 * _checks.integer("n", n))
     x, vae = _test_examples(run, output, n, data)
     means = vae.reconstruct(x)
     title = "Inputs and reconstructions"
-    _write(
-        output,
-        {"x": x, "mean": means},
-        vae.event_shape,
-        lambda: plots.reconstructions(x, means, title),
-    )
+    _write(output, {"x": x, "mean": means}, lambda: plots.reconstructions(x, means, title))
 
 
-@app.command()
+@app.command(help=opt.INTERPOLATE)
 def interpolate(
     run: opt.Run,
     output: opt.OutputFile,
@@ -165,48 +148,43 @@ def interpolate(
     steps: opt.Steps = 10,
     data: opt.OtherData = None,
 ) -> None:
-    """Decode the straight lines between the codes of --n pairs of test examples.
-
-    FILE.npz holds the ends a and b, and mean (n, steps, ...).
-    """
-    _checks.integer("steps", steps, 2)
-    x, vae = _test_examples(run, output, 2 * _checks.integer("n", n), data)
+    """Decodes lines between codes; see `_options.INTERPOLATE`."""
+    _check_file(output, _checks.integer("n", n) * _checks.integer("steps", steps, 2))
+    x, vae = _test_examples(run, output, 2 * n, data)
     a, b = x[::2], x[1::2]
     means = vae.interpolate(a, b, steps)
     flat = means.reshape(-1, *vae.event_shape)
-    _write(
-        output,
-        {"a": a, "b": b, "mean": means},
-        vae.event_shape,
-        lambda: plots.image_grid(flat, steps, "Lines between the codes of test examples"),
-    )
+    title = "Lines between the codes of test examples"
+    _write(output, {"a": a, "b": b, "mean": means}, lambda: plots.image_grid(flat, steps, title))
 
 
-@app.command("export")
+@app.command("export", help=opt.EXPORT)
 def export_(
     run: opt.Run,
     output: opt.OutputFolder,
 ) -> None:
-    """Write a run's model as a SavedModel, which needs TensorFlow alone."""
+    """Writes a SavedModel; see `_options.EXPORT`."""
+    runs.check_room(output)
     _, _, vae = runs.read(run)
     _print_paths([export.saved_model(vae, output)])
 
 
-@app.command()
+@app.command(help=opt.INFO)
 def info(run: opt.Run) -> None:
-    """Show a run's configuration, its parts and its figures of merit."""
+    """Shows what a run is made of; see `_options.INFO`."""
     folder, config, vae = runs.read(run)
+    metrics = runs.metrics(folder)
     _print_pairs(vars(config))
     parts = (vae.likelihood, vae.latent, vae.objective)
     _print_pairs({"parameters": vae.count_params(), **{p.name: repr(p) for p in parts}})
-    if (folder / runs.METRICS).is_file():
-        _print_pairs(json.loads((folder / runs.METRICS).read_text()))
+    if metrics:
+        _print_pairs(metrics)
     _print_paths(runs.figures(folder))
 
 
-@app.command()
+@app.command(help=opt.DATASETS)
 def datasets() -> None:
-    """List the data sets that are at hand, how to get others, and the strategies."""
+    """Lists data sets and strategies; see `_options.DATASETS`."""
     table = rich.table.Table("data set", "event", "train", "validation", "test", "binarize")
     for name in data.names():
         one = data.load(name)
@@ -226,9 +204,8 @@ def datasets() -> None:
 
 def _test_examples(run: Path, output: Path, n: int, other: str | None) -> tuple[np.ndarray, Any]:
     """Returns the first n test examples and the model of a run."""
-    _checks.integer("n", n)
-    _new_file(output)
     _, config, vae = runs.read(run)
+    _check_events(output, vae.event_shape)
     loaded = runs.test_set(config, vae, other)
     if n > loaded.counts["test"]:
         raise ValueError(
@@ -252,23 +229,32 @@ def _open_saved_model(path: Path) -> Any:
     return model
 
 
-def _new_file(path: Path) -> None:
+def _check_file(path: Path, images: int) -> None:
+    """Raises where a file cannot be made, or a picture would be of too many images."""
     suffixes = (".png", ".npz")
     if path.suffix not in suffixes:
         raise ValueError(f"--output is {path}; expected a name ending in {' or '.join(suffixes)}.")
     if path.exists():
         raise FileExistsError(f"{path} exists already; choose another --output.")
+    if path.suffix == ".png" and images > MOST_IMAGES:
+        raise ValueError(
+            f"{images} images are too many for a picture; expected at most {MOST_IMAGES}. Choose a "
+            "smaller --n, or --output FILE.npz for the arrays."
+        )
+    runs.check_room(path)
 
 
-def _write(path: Path, arrays: dict[str, np.ndarray], event_shape: Any, draw: Any) -> None:
-    """Writes arrays as .npz, or the figure that `draw` makes of them as .png."""
-    as_picture = path.suffix == ".png"
-    if as_picture and not plots.is_image(tuple(event_shape)):
+def _check_events(path: Path, event_shape: Any) -> None:
+    if path.suffix == ".png" and not plots.is_image(tuple(event_shape)):
         raise ValueError(
             f"Events of shape {tuple(event_shape)} are no images; expected --output FILE.npz."
         )
+
+
+def _write(path: Path, arrays: dict[str, np.ndarray], draw: Any) -> None:
+    """Writes arrays as .npz, or the figure that `draw` makes of them as .png."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    if as_picture:
+    if path.suffix == ".png":
         runs.write(path, lambda file: draw().savefig(file, format="png"))
     else:
         runs.write(path, lambda file: np.savez_compressed(file, **arrays))

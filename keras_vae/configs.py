@@ -3,12 +3,17 @@
 import dataclasses
 import json
 import os
+import types
+import typing
+import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
-from keras_vae import _checks, _registry, networks
+from keras_vae import _checks, _registry, networks, schedules
 from keras_vae import data as datasets
 from keras_vae.data import Data
 from keras_vae.model import VAE
@@ -16,12 +21,26 @@ from keras_vae.model import VAE
 #: Each of these supports lies within the next.
 _NESTED = {"binary": 0, "unit_interval": 1, "real": 2}
 #: The fields that name parts of the model, as `VAE` calls them.
-_PARTS = ("network", "likelihood", "posterior", "prior", "objective")
+_PARTS = ("likelihood", "network", "posterior", "prior", "objective")
+#: A name, a name with options, or a config as Keras serialises it.
+Strategy = str | dict[str, Any]
+#: How messages name what a field may hold.
+_WORDS = {
+    str: "a text",
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    dict: "a config as Keras serialises it",
+    tuple: "a pair of whole numbers",
+    types.NoneType: "null",
+}
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
     """All that a run is made of; what `config.json` holds.
+
+    A value of another type than its field's raises a TypeError.
 
     Attributes:
         data: What `keras_vae.data.load` takes: a name, a file or a folder of images.
@@ -32,7 +51,8 @@ class Config:
         batch_size: Examples per step.
         epochs: Passes over the training set.
         latent_dim: D.
-        network: A strategy, or None for one that fits the shape.
+        network: A strategy (a name, a name with options, or a config as Keras serialises it), or
+            None for one that fits the shape.
         likelihood: A strategy, or None for "bernoulli" on binary data and
             "normal:variance=shared" on other data.
         posterior: A strategy.
@@ -52,40 +72,108 @@ class Config:
     batch_size: int = 128
     epochs: int = 50
     latent_dim: int = 16
-    network: str | None = None
-    likelihood: str | None = None
-    posterior: str = "diagonal_normal"
-    prior: str = "standard_normal"
-    objective: str = "elbo"
+    network: Strategy | None = None
+    likelihood: Strategy | None = None
+    posterior: Strategy = "diagonal_normal"
+    prior: Strategy = "standard_normal"
+    objective: Strategy = "elbo"
     learning_rate: float = 2e-3
     seed: int = 0
     strategy: str = "auto"
+
+    def __post_init__(self) -> None:
+        for name, annotation in typing.get_type_hints(type(self)).items():
+            value, kinds = getattr(self, name), _kinds(annotation)
+            if not any(_is(value, kind) for kind in kinds):
+                expected = " or ".join(_WORDS[typing.get_origin(kind) or kind] for kind in kinds)
+                raise TypeError(
+                    f"{name} is {_checks.brief(repr(value))} ({type(value).__name__}); expected "
+                    f"{expected}."
+                )
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> "Config":
         """Returns the config in a JSON file.
 
         Raises:
-            ValueError: if the file is missing, is not JSON, or has a key that is not known.
+            ValueError: if the file is missing, is no JSON object, has a key that is not known or a
+                value of another type than the key's.
         """
-        file = Path(path)
-        try:
-            values = json.loads(file.read_text())
-        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-            raise ValueError(
-                f"{file} could not be read as JSON: {error}; expected an object such as "
-                '{"data": "digits", "epochs": 20}.'
-            ) from error
+        values = read_json(path)
         known = [field.name for field in dataclasses.fields(cls)]
-        if not isinstance(values, dict):
-            raise ValueError(f"{file} holds {type(values).__name__}; expected a JSON object.")
         for key in values:
             if key not in known:
                 raise ValueError(
-                    f"{file} has the key {key!r}; expected some of {', '.join(known)}."
-                    + _checks.near(key, known)
+                    f"{path} has the key {_checks.brief(repr(key))}; expected some of "
+                    f"{', '.join(known)}." + _checks.near(key, known)
                 )
-        return cls(**values)
+        try:
+            return cls(**values)
+        except TypeError as error:
+            raise ValueError(f"In {path}, {error}") from error
+
+    def override(self, given: Mapping[str, Any]) -> "Config":
+        """Returns this config with options of the command line in place of what it says.
+
+        Args:
+            given: Field -> value; `binarize` may be "none". Of `binarize` and `dequantize`, one
+                that is given takes the other's place. `beta` goes into the objective, in place of
+                the one it has here.
+
+        Raises:
+            ValueError, TypeError: for a beta that is none, that the objective cannot have, or that
+                the objective given has already.
+        """
+        chosen = {**vars(self), **{key: given[key] for key in vars(self) if key in given}}
+        if given.get("dequantize") and "binarize" not in given:
+            chosen["binarize"] = "none"
+        if given.get("binarize", "none") not in ("none", "auto") and "dequantize" not in given:
+            chosen["dequantize"] = False
+        chosen["binarize"] = None if chosen["binarize"] == "none" else chosen["binarize"]
+        chosen["objective"] = objective_with_beta(
+            chosen["objective"], given.get("beta"), replace="objective" not in given
+        )
+        return Config(**chosen)
+
+
+def _kinds(annotation: Any) -> tuple[Any, ...]:
+    """Returns the types that an annotation allows."""
+    is_union = typing.get_origin(annotation) in (types.UnionType, typing.Union)
+    return typing.get_args(annotation) if is_union else (annotation,)
+
+
+def _is(value: Any, kind: Any) -> bool:
+    """Returns whether a value is of a type, as JSON writes it: lists for tuples, 1 for 1.0."""
+    if typing.get_origin(kind) is tuple:
+        kinds = typing.get_args(kind)
+        return isinstance(value, (list, tuple)) and [type(each) for each in value] == list(kinds)
+    if kind in (int, float) and isinstance(value, bool):
+        return False
+    return isinstance(value, (int, float) if kind is float else typing.get_origin(kind) or kind)
+
+
+def read_json(
+    path: str | os.PathLike[str], example: str = '{"data": "digits", "epochs": 20}'
+) -> dict[str, Any]:
+    """Returns the object in a JSON file of UTF-8, with or without a byte-order mark.
+
+    Args:
+        path: The file.
+        example: What the message for a broken one shows.
+
+    Raises:
+        ValueError: if there is no such file, or it holds anything else.
+    """
+    try:
+        values = json.loads(Path(path).read_text("utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ValueError(
+            f"{path} could not be read as JSON: {_checks.brief(error)}; expected an object such as "
+            f"{example}."
+        ) from error
+    if not isinstance(values, dict):
+        raise ValueError(f"{path} holds {type(values).__name__}; expected a JSON object.")
+    return values
 
 
 def load_data(config: Config, download: bool = False) -> Data:
@@ -98,6 +186,37 @@ def load_data(config: Config, download: bool = False) -> Data:
         image_size=config.image_size,
         skip_corrupt=config.skip_corrupt,
         download=download,
+        seed=config.seed,
+    )
+
+
+def load_other(config: Config, data: str) -> Data:
+    """Returns another set than a config's, prepared like it, to be scored.
+
+    All three splits are the first that the set has of a test split, a validation split and a
+    training split. It is resized only where it holds images to resize, and dequantised only where
+    it holds grey levels; a warning says where it is not.
+    """
+    fixed = Path(data).suffix in datasets.FILES or data in datasets.BUILT_IN
+    found = datasets.find(
+        data,
+        image_size=None if fixed else config.image_size,
+        skip_corrupt=config.skip_corrupt,
+    )
+    splits = (found.test, found.validation, found.train)
+    held_out = next(split for split in splits if split is not None)
+    levels = held_out.dtype == np.uint8
+    if config.dequantize and not levels:
+        warnings.warn(
+            f"{data} holds no grey levels (whole numbers as uint8), so its values are scored as "
+            "they are, without the noise that the run's were given.",
+            stacklevel=2,
+        )
+    return datasets.load(
+        dataclasses.replace(found, train=held_out, validation=held_out, test=held_out),
+        min(config.batch_size, held_out.count),
+        binarize=config.binarize,
+        dequantize=config.dequantize and levels,
         seed=config.seed,
     )
 
@@ -125,12 +244,11 @@ def choices(config: Config, data: Data, vae: VAE, reasons: dict[str, str]) -> di
     rows = {
         "data": f"{data.name}: {counts} examples of shape {data.event_shape}",
         "binarize": str(config.binarize),
-        **{part: str(getattr(config, part)) for part in ("likelihood", "network", "posterior")},
-        "prior": f"{config.prior}, {vae.latent.latent_dim} latent dimensions",
-        "objective": config.objective,
+        **{part: _checks.brief(getattr(config, part)) for part in _PARTS},
         "training": f"{config.epochs} epochs of {steps} steps, {vae.count_params():,} parameters",
         "optimiser": f"Adam at {config.learning_rate:g} after a warm-up, falling to 0 on a cosine",
     }
+    rows["prior"] += f", {vae.latent.latent_dim} latent dimensions"
     for name, reason in reasons.items():
         rows[name] += f" ({reason})"
     return rows
@@ -176,21 +294,35 @@ def learning_rate(
     )
 
 
-def objective_with_beta(objective: str, beta: float | str | None) -> str:
-    """Returns the objective with its beta set.
+def objective_with_beta(
+    objective: Strategy, beta: float | str | None, replace: bool = True
+) -> Strategy:
+    """Returns an objective with its beta set, or as it is for None.
+
+    Args:
+        objective: A name, with options or none, or a config.
+        beta: A number, or the name of a schedule, with options or none.
+        replace: Whether beta may take the place of one that the objective has.
 
     Raises:
-        ValueError: if the objective says its beta already, or has none.
+        ValueError, TypeError: if beta is neither; if the objective has none or, unless it may be
+            replaced, says one already.
     """
     if beta is None:
         return objective
-    if not isinstance(objective, str):
-        raise TypeError(f"objective is {objective!r}; expected a name, such as 'elbo'.")
-    name, options = _registry.parse(objective)
-    if name != "elbo" or "beta" in options:
+    value = _registry.literal(beta) if isinstance(beta, str) else beta
+    if isinstance(value, str):  # in brackets, so that commas within do not split what is around
+        name, colon, inner = value.partition(":")
+        value = f"{name}({inner})" if colon and "(" not in name else value
+    schedules.get(value)
+    options = _registry.parse(objective)[1] if isinstance(objective, str) else objective["config"]
+    made = _registry.get("objective", objective)
+    if not hasattr(made, "beta") or ("beta" in options and not replace):
         raise ValueError(
-            f"beta is {beta} and objective {objective!r}; expected --beta with the objective "
-            "'elbo' alone, or the value inside the objective, such as elbo:beta=4."
+            f"beta is {beta} and objective {_checks.brief(repr(objective))}; expected --beta with "
+            "the objective 'elbo' alone, or the value inside the objective, such as elbo:beta=4."
         )
-    others = "".join(f",{key}={value}" for key, value in options.items())
-    return f"elbo:beta={beta}{others}"
+    options = {**options, "beta": value}
+    if isinstance(objective, dict):
+        return {**objective, "config": options}
+    return _registry.unparse(made.short_name, options)

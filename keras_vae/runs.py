@@ -10,7 +10,9 @@ import dataclasses
 import json
 import os
 import shutil
+import tempfile
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,8 @@ from keras_vae.data import Data
 from keras_vae.model import VAE, load
 
 CONFIG, MODEL, SAVED_MODEL = "config.json", "model.keras", "saved_model"
+#: Importance samples per example.
+NUM_SAMPLES = 5000
 HISTORY, METRICS, FIGURES, TENSORBOARD = "history.csv", "metrics.json", "figures", "tensorboard"
 
 
@@ -48,18 +52,18 @@ def train(
     Raises:
         ValueError, TypeError: for a config that cannot work; nothing is left behind.
         FileExistsError: if the folder holds anything.
+        OSError: if it cannot be made, which shows before any data is read.
     """
     folder = Path(output)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise FileExistsError(
             f"{folder} is not empty; expected a new folder. Choose another --output."
         )
+    check_room(folder / CONFIG)
     _checks.integer("epochs", config.epochs)
     _checks.number("learning_rate", config.learning_rate, 0.0, above=True)
     keras.utils.set_random_seed(_checks.integer("seed", config.seed, 0, 2**32 - 1))
-    if config.data not in datasets.BUILT_IN and Path(config.data).exists():
-        # so that the run can be evaluated from elsewhere
-        config = dataclasses.replace(config, data=str(Path(config.data).resolve()))
+    config = dataclasses.replace(config, data=_from_anywhere(config.data))
     data = configs.load_data(config, download)
     chosen, reasons = configs.resolve(config, data)
     with distribute.strategy(config.strategy).scope():
@@ -68,30 +72,75 @@ def train(
         console.print(table(configs.choices(chosen, data, vae, reasons)))
     with _new_folder(folder):
         history = _fit(vae, chosen, data, folder, console)
-    _write_json(folder / CONFIG, dataclasses.asdict(chosen))
+        _write_json(folder / CONFIG, dataclasses.asdict(chosen))
+        with _beside(folder / MODEL) as beside:
+            vae.save(beside)
     _fill(folder, vae, data, history)
     return folder
+
+
+def _from_anywhere(data: str) -> str:
+    """Returns a name as it is and a path whole, so that the run can be evaluated from elsewhere."""
+    return str(Path(data).resolve()) if _is_path(data) else data
+
+
+def _is_path(name: str) -> bool:
+    """Returns whether data is a path: a set that is known goes before a file called the same."""
+    if not name or not Path(name).exists():
+        return False
+    known = name in datasets.BUILT_IN or datasets.tfds.is_known(name)
+    return Path(name).name != name or not known
 
 
 @contextlib.contextmanager
 def _new_folder(folder: Path) -> Iterator[None]:
     """Makes a folder for what is done within, and takes it away again where that fails."""
-    made = [place for place in (folder, *folder.parents) if not place.exists()]
-    folder.mkdir(parents=True, exist_ok=True)
+    made = _absent(folder)
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         yield
-    except Exception:
-        for place in list(folder.iterdir()):
+    except BaseException:  # Ctrl-C too
+        for place in list(folder.glob("*")):
             shutil.rmtree(place) if place.is_dir() else place.unlink()
-        for place in made:  # innermost first; another run may have come to share the outer ones
-            with contextlib.suppress(OSError):
-                place.rmdir()
+        _remove(made)
         raise
+
+
+def _absent(folder: Path) -> list[Path]:
+    return [place for place in (folder, *folder.parents) if not place.exists()]
+
+
+def _remove(made: list[Path]) -> None:
+    """Removes folders, the innermost first; another run may have come to share the outer ones."""
+    for place in made:
+        with contextlib.suppress(OSError):
+            place.rmdir()
+
+
+def check_room(path: str | os.PathLike[str]) -> None:
+    """Raises an OSError where nothing can be written at a path; leaves nothing there.
+
+    What takes long calls it first, so that no result is lost for want of a place.
+    """
+    target = Path(path)
+    made = _absent(target.parent)
+    try:
+        for place in reversed(made):
+            place.mkdir(exist_ok=True)
+        with tempfile.TemporaryFile(dir=target.parent):
+            pass
+    except OSError as error:
+        raise OSError(
+            f"{target} cannot be written ({error.strerror}); expected a place where files can be "
+            "made. Choose another."
+        ) from error
+    finally:
+        _remove(made)
 
 
 def evaluate(
     run: str | os.PathLike[str],
-    num_samples: int = 500,
+    num_samples: int = NUM_SAMPLES,
     console: Any = None,
     data: str | None = None,
 ) -> dict[str, Any]:
@@ -101,14 +150,17 @@ def evaluate(
         run: The run folder.
         num_samples: Importance samples per example.
         console: A rich console for the progress bar; None shows nothing.
-        data: Another data set than the run's. The run's own figures are also written to
-            `metrics.json`, those of another set are not.
+        data: Another data set than the run's; see `test_set`. The run's own figures are also
+            written to `metrics.json`, those of another set are not.
 
     Raises:
         ValueError, TypeError: if the folder holds no run, or the data does not fit the model.
+        OSError: if the figures cannot be written, which shows before anything is scored.
     """
     _checks.integer("num_samples", num_samples)
     folder, config, vae = read(run)
+    if data is None:
+        check_room(folder / METRICS)
     loaded = test_set(config, vae, data)
     started = time.perf_counter()
     with rich.progress.Progress(console=console, disable=console is None) as bar:
@@ -131,10 +183,18 @@ def evaluate(
 def test_set(config: Config, vae: VAE, data: str | None = None) -> Data:
     """Returns the data set of a run, or another that is prepared like it, for the run's model.
 
+    Of another set, `test` is the test split it has of its own, or else its validation split, or
+    else all of its examples. Of the run's own it is always what was not trained on.
+
     Raises:
         ValueError: if its events have another shape than the model's.
     """
-    loaded = configs.load_data(config if data is None else dataclasses.replace(config, data=data))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "batch_size is")  # of training examples, of no use here
+        if data is None or _from_anywhere(data) == config.data:
+            loaded = configs.load_data(config)
+        else:
+            loaded = configs.load_other(config, data)
     if loaded.event_shape != vae.event_shape:
         raise ValueError(
             f"The examples of {loaded.name} have shape {loaded.event_shape}; the model was trained "
@@ -163,14 +223,24 @@ def figures(run: str | os.PathLike[str]) -> list[Path]:
     return sorted((Path(run) / FIGURES).glob("*.png"))
 
 
+def metrics(run: str | os.PathLike[str]) -> dict[str, Any]:
+    """Returns the figures of merit that `evaluate` wrote into a run, or none.
+
+    Raises:
+        ValueError: if they cannot be read.
+    """
+    path = Path(run) / METRICS
+    return configs.read_json(path, '{"nll": 90.5}') if path.is_file() else {}
+
+
 def training_seconds(run: str | os.PathLike[str]) -> float | None:
     """Returns how long a run's training took, or None where its history does not say."""
-    path = Path(run) / HISTORY
-    if not path.is_file():
+    try:
+        text = (Path(run) / HISTORY).read_text()
+        last = list(csv.DictReader(text.splitlines()))[-1]
+        return float(last["seconds"]) if text.endswith("\n") else None  # else it was cut
+    except (OSError, csv.Error, LookupError, TypeError, ValueError):
         return None
-    with path.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    return float(rows[-1]["seconds"]) if rows and "seconds" in rows[-1] else None
 
 
 def table(rows: Mapping[str, str]) -> rich.table.Table:
@@ -216,8 +286,6 @@ def _fit(
 
 
 def _fill(folder: Path, vae: VAE, data: Data, history: dict[str, list[float]]) -> None:
-    with _beside(folder / MODEL) as beside:
-        vae.save(beside)
     export.saved_model(vae, folder / SAVED_MODEL)
     (folder / FIGURES).mkdir()
     pictures = {"history": plots.history(history)}

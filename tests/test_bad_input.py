@@ -227,13 +227,16 @@ def files(place):
         "key": json.dumps({"epoch": 3}),
         "type": json.dumps({"epochs": "3"}),
         "nothing": "",
+        "nested": "[" * 100_000,
+        "flag": json.dumps({"dequantize": "no"}),
+        "class": json.dumps({"objective": {"class_name": "x"}}),
     }.items():
         path = place / f"{kind}.json"
         path.write_text(content)
         yield (
             f"config {kind}",
             lambda p=path: runs.train(runs.Config.read(p), place / "never_made"),
-            "epochs is '3'" if kind == "type" else path.name,
+            {"type": "epochs is '3'", "class": "objective is"}.get(kind, path.name),
         )
     yield "run of nothing", lambda: runs.read(place / "nothing"), "holds no run"
     yield "run into a run", lambda: runs.train(runs.Config(), place / "png files"), "is not empty"
@@ -286,7 +289,25 @@ def options():
         yield f"load {arguments}", lambda s=source, a=arguments: kv.data.load(s, **a), received
 
 
-STATIC = [*strategies(), *numbers(), *options()]
+def config_values():
+    """Yields values of a type that the config's key does not take."""
+    for key, wrong in {
+        "data": (None, 3, True, ["digits"], {}),
+        "binarize": (3, True),
+        "dequantize": ("no", 0, None),
+        "image_size": ("64", [64], [64, 2.5], True),
+        "skip_corrupt": ("false",),
+        "batch_size": (None, 2.0, True, "3"),
+        "learning_rate": ("fast", True, None),
+        "objective": (3, None, ["elbo"]),
+        "network": (3, ["dense"]),
+        "strategy": (None,),
+    }.items():
+        for value in wrong:
+            yield f"config {key} {value}", lambda k=key, v=value: runs.Config(**{k: v}), f"{key} is"
+
+
+STATIC = [*config_values(), *strategies(), *numbers(), *options()]
 OF_A_MODEL = [*arrays(), *supports()]
 
 

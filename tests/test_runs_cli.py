@@ -3,9 +3,11 @@
 import contextlib
 import csv
 import dataclasses
+import inspect
 import io
 import json
 import math
+import re
 import runpy
 import shlex
 import shutil
@@ -18,6 +20,7 @@ import numpy as np
 import pytest
 import rich.console
 import tensorflow as tf
+import typer
 
 import keras_vae as kv
 from keras_vae import _registry, cli, configs, runs
@@ -109,10 +112,13 @@ def place(tmp_path_factory):
         "types": {"epochs": "3"},
         "number": {"objective": 3},
         "null": {"latent_dim": None},
+        "flag": {"dequantize": "no"},
+        "class": {"objective": {"class_name": "x"}},
     }
     for name, values in configs.items():
         (place / f"{name}.json").write_text(json.dumps(values))
     (place / "broken.json").write_text('{"epochs": ')
+    (place / "nested.json").write_text("[" * 100_000)
     return place
 
 
@@ -183,6 +189,9 @@ def damaged(place, run):
         folder = place / f"damaged {name}"
         shutil.copytree(run, folder)
         (folder / name).write_bytes(content)
+    for name, content in {"list": "[1]", "number": "3", "cut": "{"}.items():
+        shutil.copytree(run, place / f"metrics {name}")
+        (place / f"metrics {name}" / "metrics.json").write_text(content)
     shutil.copytree(run, place / "damaged export")
     shutil.rmtree(place / "damaged export" / "saved_model" / "variables")
 
@@ -427,11 +436,55 @@ def test_other_data_can_be_reconstructed_and_scored(run, metrics, place, tmp_pat
     other = place / "others.npy"
     succeed("reconstruct", run, "--data", other, "--output", tmp_path / "r.npz", "--n", 5)
     with np.load(tmp_path / "r.npz") as file:
-        np.testing.assert_array_equal(file["x"], np.load(other)[45:])
+        np.testing.assert_array_equal(file["x"], np.load(other)[:5])
     kept = read_json(run / "metrics.json")
     output = succeed("evaluate", run, "--data", other, "--num-samples", 5)
-    assert ["num_examples", "5"] in [line.split() for line in output.splitlines()]
+    assert ["num_examples", "50"] in [line.split() for line in output.splitlines()]
     assert read_json(run / "metrics.json") == kept
+
+
+@pytest.mark.parametrize(
+    ("arrays", "count"),
+    [
+        ({"train": 20, "validation": 6, "test": 4}, 4),
+        ({"train": 20, "validation": 6}, 6),
+        ({"train": 20}, 20),
+        ({"test": 1}, 1),
+        ({"images": 7}, 7),
+    ],
+)
+def test_another_set_is_scored_on_its_test_split_or_whole(arrays, count, run, tmp_path):
+    x = np.random.default_rng(9).random((20, 8, 8, 1)).astype("float32")
+    np.savez(tmp_path / "other.npz", **{name: x[:size] for name, size in arrays.items()})
+    _, config, vae = runs.read(run)
+    loaded = runs.test_set(config, vae, str(tmp_path / "other.npz"))
+    assert loaded.counts["test"] == count
+    np.testing.assert_array_equal(np.concatenate(list(loaded.test.as_numpy_iterator())), x[:count])
+
+
+def test_the_set_of_a_run_is_never_scored_on_what_was_trained_on(vector_run, place, monkeypatch):
+    monkeypatch.chdir(place)
+    _, config, vae = runs.read(vector_run)
+    assert runs.test_set(config, vae, "vectors.npy").counts["test"] == 4
+
+
+def test_a_test_set_alone_cannot_be_trained_on(tmp_path):
+    np.savez(tmp_path / "alone.npz", test=np.zeros((9, 3)))
+    with pytest.raises(ValueError, match="alone holds 'test' alone; expected training examples"):
+        kv.data.load(tmp_path / "alone.npz")
+
+
+@pytest.mark.filterwarnings("error:batch_size is")
+def test_batches_of_training_are_no_matter_when_a_run_is_used(vector_run, place, tmp_path):
+    succeed("reconstruct", vector_run, "--output", tmp_path / "r.npz", "--n", 2)
+    np.save(tmp_path / "other.npy", np.load(place / "vectors.npy")[:9])
+    succeed("evaluate", vector_run, "--data", tmp_path / "other.npy", "--num-samples", 2)
+
+
+def test_a_resized_run_takes_arrays_as_they_are(run, place):
+    _, config, vae = runs.read(run)
+    resized = dataclasses.replace(config, data="photos", image_size=[8, 8])
+    assert runs.test_set(resized, vae, str(place / "images.npz")).counts["test"] == 10
 
 
 def test_lines_join_pairs_of_test_examples(run, place, tmp_path):
@@ -461,6 +514,7 @@ def test_grey_values_under_bernoulli_get_a_warning_and_a_label(place, tmp_path):
     assert "These values are not normalised" in output
 
 
+@pytest.mark.filterwarnings("default:.*holds no grey levels")
 def test_dequantised_levels_have_bits_per_dimension(tmp_path):
     levels = np.random.default_rng(0).integers(0, 256, (60, 5)).astype(np.uint8)
     np.save(tmp_path / "levels.npy", levels)
@@ -473,6 +527,14 @@ def test_dequantised_levels_have_bits_per_dimension(tmp_path):
     expected = (values["nll"] / 5 + math.log(256)) / math.log(2)
     assert values["bits_per_dim"] == pytest.approx(expected)
     assert values["bits_per_dim"] > 7.9  # uniform levels have 8 bits
+    for name, x in {"floats": levels / 256.0, "others": levels}.items():
+        np.save(tmp_path / f"{name}.npy", x[:30])
+        arguments = ("--data", tmp_path / f"{name}.npy", "--num-samples", 5)
+        status, out, err = command("evaluate", tmp_path / "run", *arguments)
+        words = [line.split() for line in out.splitlines()]
+        assert (status, ["num_examples", "30"] in words) == (0, True)
+        assert (["bits_per_dim", "-"] in words) == (name == "floats")
+        assert ("floats.npy holds no grey levels" in err) == (name == "floats")
 
 
 def test_warnings_are_a_line(monkeypatch, place, tmp_path):
@@ -560,6 +622,49 @@ def test_where_a_file_stands_no_folder_is_made(place, tmp_path):
     assert (tmp_path / "file").read_text() == "mine"
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "train --output {place}/taken.npz/run",
+        "sample {run} --output {place}/taken.npz/s.npz",
+        "reconstruct {run} --output {place}/taken.npz/r.npz",
+        "interpolate {run} --output /proc/l.npz",
+        "export {run} --output {place}/taken.npz/model",
+    ],
+)
+def test_what_cannot_be_written_is_found_before_any_work(line, place, run, monkeypatch):
+    def work(*_):
+        raise AssertionError("too early")
+
+    monkeypatch.setattr(configs, "load_data", work)
+    monkeypatch.setattr(runs, "load", work)
+    monkeypatch.setattr(tf.saved_model, "load", work)
+    refused(place, "cannot be written", *shlex.split(line.format(place=place, run=run)))
+
+
+def test_figures_that_cannot_be_kept_are_not_computed(run, monkeypatch):
+    def full(**_):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(runs.tempfile, "TemporaryFile", full)
+    monkeypatch.setattr(runs.evaluation, "evaluate", lambda *_: pytest.fail("too early"))
+    with pytest.raises(OSError, match="metrics.json cannot be written .Read-only file system"):
+        runs.evaluate(run, 5)
+
+
+def test_an_interrupted_training_leaves_nothing_behind(place, tmp_path, monkeypatch):
+    def interrupted(vae, config, data, folder, console):
+        (folder / "history.csv").write_text("epoch")
+        (folder / "tensorboard" / "train").mkdir(parents=True)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runs, "_fit", interrupted)
+    base = ("train", "--data", place / "vectors.npy", *TINY)
+    status, _, err = command(*base, "--output", tmp_path / "deep" / "run")
+    assert (status, "Traceback" in err) == (130, False)
+    assert not list(tmp_path.iterdir())
+
+
 # export, info, datasets
 
 
@@ -628,8 +733,25 @@ def test_the_version_is_printed_by_the_module_too(monkeypatch, capsys):
     ["train", "evaluate", "sample", "reconstruct", "interpolate", "export", "info", "datasets"],
 )
 def test_every_command_explains_itself(name):
-    assert f"keras-vae {name} [OPTIONS]" in succeed(name, "--help")
+    shown = succeed(name, "--help")
+    assert f"keras-vae {name} [OPTIONS]" in shown
     assert name in succeed("--help")
+    assert max(map(len, shown.splitlines())) <= 80
+    parser = typer.main.get_command(cli.app).commands[name]
+    lines = [line for line in shown.splitlines() if f"  keras-vae {name}" in line]
+    assert lines
+    for line in lines:
+        parser.make_context(name, shlex.split(line)[2:])
+
+
+def test_help_says_the_defaults():
+    shown = " ".join(succeed("train", "--help").split())
+    for field in ("epochs", "batch_size", "latent_dim", "learning_rate", "seed", "posterior"):
+        option = rf" --{field.replace('_', '-')} <\w+> .*?\[default: (.*?)\]"
+        assert re.search(option, shown)[1] == str(getattr(runs.Config, field))
+    samples = inspect.signature(runs.evaluate).parameters["num_samples"].default
+    assert f"[default: {samples}]" in succeed("evaluate", "--help")
+    assert samples == 5000
 
 
 # Mistakes
@@ -666,8 +788,10 @@ BAD_TRAINING = {
     "beta option": (["--beta", "linear(step=3)"], "Did you mean 'steps'?"),
     "beta twice": (["--beta", "3", "--objective", "elbo:beta=2"], "with the objective 'elbo'"),
     "beta elsewhere": (["--beta", "3", "--objective", "reconstruction"], "beta is 3"),
+    "beta and more": (["--beta", "4,samples=3"], "expected name or name:key=value"),
     "beta of a number": (["--beta", "3", "--config", "{place}/number.json"], "objective"),
     "data": (["--data", "digit"], "Did you mean 'digits'?"),
+    "data empty": (["--data", ""], "There is no data set ''"),
     "data file": (["--data", "{place}/nothing.npz"], "There is no file"),
     "data cut": (["--data", "{place}/cut.npz"], "could not be read"),
     "data nan": (["--data", "{place}/nan.npy"], "1 NaN or infinite value(s)"),
@@ -680,13 +804,31 @@ BAD_TRAINING = {
     "config broken": (["--config", "{place}/broken.json"], "could not be read as JSON"),
     "config list": (["--config", "{place}/list.json"], "holds list; expected a JSON object"),
     "config key": (["--config", "{place}/unknown.json"], "Did you mean 'epochs'?"),
+    "config nested": (["--config", "{place}/nested.json"], "could not be read as JSON"),
+    "config flag": (
+        ["--config", "{place}/flag.json"],
+        "flag.json, dequantize is 'no' (str); expected true or false",
+    ),
+    "config class": (["--config", "{place}/class.json"], "names no class that Keras knows"),
     "config folder": (["--config", "{place}"], "could not be read as JSON"),
     "no number": (["--epochs", "many"], "--epochs"),
     "no such option": (["--epoch", "3"], "--epoch"),
 }
 OTHER_MISTAKES = {
     "types": ("train --config {place}/types.json --output {new}", "epochs is '3' (str)"),
-    "null": ("train --config {place}/null.json --output {new}", "latent_dim is missing"),
+    "null": ("train --config {place}/null.json --output {new}", "latent_dim is None"),
+    "train below a file": ("train --output {place}/taken.npz/run", "cannot be written"),
+    "train where nothing can be": ("train --output /proc/run", "/proc/run/config.json cannot be"),
+    "sample below a file": (
+        "sample {run} --output {place}/taken.npz/s.npz",
+        "s.npz cannot be written (Not a directory)",
+    ),
+    "sample a crowd": ("sample {run} --output {new}.png --n 1025", "1025 images are too many"),
+    "reconstruct a crowd": ("reconstruct {run} --output {new}.png --n 513", "1026 images"),
+    "interpolate a crowd": (
+        "interpolate {run} --output {new}.png --n 2 --steps 600",
+        "1200 images are too many for a picture; expected at most 1024",
+    ),
     "no output": ("train --epochs 1", "--output"),
     "no command": ("trian --output {new}", "trian"),
     "occupied folder": ("train --output {run}", "is not empty; expected a new folder"),
@@ -698,6 +840,9 @@ OTHER_MISTAKES = {
     "info nothing": ("info {place}/nothing", "holds no run"),
     "info foreign": ("info {place}/foreign", "holds a Sequential"),
     "info damaged model": ("info '{place}/damaged model.keras'", "model.keras"),
+    "info metrics of a list": ("info '{place}/metrics list'", "metrics.json holds list"),
+    "info metrics of a number": ("info '{place}/metrics number'", "metrics.json holds int"),
+    "info metrics cut": ("info '{place}/metrics cut'", "metrics.json could not be read as JSON"),
     "info damaged config": ("info '{place}/damaged config.json'", "could not be read as JSON"),
     "export nothing": ("export {place}/nothing --output {new}", "holds no run"),
     "export occupied": ("export {run} --output {run}/saved_model", "exists already"),
@@ -839,6 +984,70 @@ def test_beta_is_put_into_the_objective(objective, beta, expected):
     assert (made.beta, made.samples) == (expected.beta, expected.samples)
 
 
+BETA_7 = keras.saving.serialize_keras_object(kv.objectives.ELBO(7.0, samples=3))
+
+
+@pytest.mark.parametrize(
+    ("objective", "beta", "expected"),
+    [
+        ("elbo:beta=2,samples=3", "4", kv.objectives.ELBO(4.0, samples=3)),
+        ("elbo", "linear:steps=9,start=0.5", kv.objectives.ELBO("linear(steps=9,start=0.5)")),
+        (BETA_7, "4", kv.objectives.ELBO(4.0, samples=3)),
+        (BETA_7, "linear(steps=9)", kv.objectives.ELBO("linear(steps=9)", samples=3)),
+    ],
+)
+def test_beta_replaces_that_of_a_file(objective, beta, expected):
+    config = runs.Config(objective=objective).override({"beta": beta})
+    assert json.loads(json.dumps(dataclasses.asdict(config))) == dataclasses.asdict(config)
+    made = _registry.get("objective", config.objective)
+    assert (made.beta, made.samples) == (expected.beta, expected.samples)
+    with pytest.raises(ValueError, match="or the value inside the objective"):
+        runs.Config().override({"beta": beta, "objective": "elbo:beta=2"})
+
+
+@pytest.mark.parametrize(
+    ("file", "given", "expected"),
+    [
+        ((False, "dynamic"), {"dequantize": True}, (True, None)),
+        ((False, "dynamic"), {"dequantize": True, "binarize": "static"}, (True, "static")),
+        ((True, None), {"dequantize": False}, (False, None)),
+        ((True, None), {"binarize": "static"}, (False, "static")),
+        ((True, None), {"binarize": "none"}, (True, None)),
+        ((False, "none"), {}, (False, None)),
+        ((True, "auto"), {"epochs": 3}, (True, "auto")),
+    ],
+)
+def test_of_binarize_and_dequantize_the_one_given_wins(file, given, expected):
+    config = runs.Config(dequantize=file[0], binarize=file[1]).override(given)
+    assert (config.dequantize, config.binarize) == expected
+
+
+def test_options_turn_off_and_replace_what_a_config_says(place, tmp_path):
+    objective = keras.saving.serialize_keras_object(kv.objectives.ELBO(2.0))
+    config = {"dequantize": True, "skip_corrupt": True, "objective": objective, "epochs": 1}
+    (tmp_path / "c.json").write_text(json.dumps(config), "utf-8-sig")
+    base = ("train", "--config", tmp_path / "c.json", "--data", place / "vectors.npy", *TINY)
+    options = ("--no-dequantize", "--no-skip-corrupt", "--beta", "4")
+    output = succeed(*base, *options, "--output", tmp_path / "run")
+    assert "objective {'module'" in " ".join(output.split())
+    written = read_json(tmp_path / "run" / "config.json")
+    assert (written["dequantize"], written["skip_corrupt"]) == (False, False)
+    assert written["objective"]["config"]["beta"] == 4
+    assert float(runs.read(tmp_path / "run")[2].objective.beta.value) == 4.0
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("", False), ("digits", False), ("mnist", False), ("./digits", True), ("photos", True)],
+)
+def test_a_known_set_goes_before_a_file_of_its_name(name, expected, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for folder in ("digits", "mnist", "photos"):
+        (tmp_path / folder).mkdir()
+    assert runs._is_path(name) is expected
+    assert not runs._is_path("absent.npy")
+
+
 def test_no_beta_leaves_every_objective():
     assert configs.objective_with_beta("reconstruction", None) == "reconstruction"
 
@@ -857,3 +1066,9 @@ def test_training_seconds_are_unknown_without_a_history(tmp_path):
     assert runs.training_seconds(tmp_path) is None
     (tmp_path / "history.csv").write_text("epoch,loss,seconds\n0,1.5,2.5\n1,1.4,4.25\n")
     assert runs.training_seconds(tmp_path) == 4.25
+
+
+@pytest.mark.parametrize("rest", [b"1,1.4,4.2", b"1,1", b"1,1.4,\n", b"1,1.4,x\n", b"\xff\x00\n"])
+def test_a_history_cut_within_a_row_does_not_say_how_long_it_took(rest, tmp_path):
+    (tmp_path / "history.csv").write_bytes(b"epoch,loss,seconds\n0,1.5,2.5\n" + rest)
+    assert runs.training_seconds(tmp_path) is None
