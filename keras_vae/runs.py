@@ -81,15 +81,7 @@ def train(
 
 def _from_anywhere(data: str) -> str:
     """Returns a name as it is and a path whole, so that the run can be evaluated from elsewhere."""
-    return str(Path(data).resolve()) if _is_path(data) else data
-
-
-def _is_path(name: str) -> bool:
-    """Returns whether data is a path: a set that is known goes before a file called the same."""
-    if not name or not Path(name).exists():
-        return False
-    known = name in datasets.BUILT_IN or datasets.tfds.is_known(name)
-    return Path(name).name != name or not known
+    return str(Path(data).resolve()) if datasets.is_path(data) else data
 
 
 @contextlib.contextmanager

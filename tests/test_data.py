@@ -151,7 +151,7 @@ def test_a_lone_array_of_any_name_is_the_training_set():
 
 @pytest.mark.parametrize("name", ["test", "x_test", "validation"])
 def test_a_lone_test_or_validation_set_is_never_trained_on(name):
-    with pytest.raises(ValueError, match="expected the training examples under one of"):
+    with pytest.raises(ValueError, match="training examples"):
         data.load({name: counting(30)})
 
 
@@ -516,7 +516,7 @@ def test_an_empty_or_flat_array_is_refused(shape):
     [
         ({}, "arrays holds nothing; expected the training examples under one of train, x_train"),
         ({"a": counting(9), "b": counting(9)}, "arrays holds 'a', 'b'; expected the training"),
-        ({"test": counting(9), "val": counting(9)}, "arrays holds 'test', 'val'; expected"),
+        ({"test": counting(9), "val": counting(9)}, "arrays holds no training examples; expected"),
     ],
 )
 def test_a_mapping_without_training_examples_is_refused_with_its_names(arrays, words):

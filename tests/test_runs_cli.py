@@ -1036,18 +1036,6 @@ def test_options_turn_off_and_replace_what_a_config_says(place, tmp_path):
     assert float(runs.read(tmp_path / "run")[2].objective.beta.value) == 4.0
 
 
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [("", False), ("digits", False), ("mnist", False), ("./digits", True), ("photos", True)],
-)
-def test_a_known_set_goes_before_a_file_of_its_name(name, expected, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    for folder in ("digits", "mnist", "photos"):
-        (tmp_path / folder).mkdir()
-    assert runs._is_path(name) is expected
-    assert not runs._is_path("absent.npy")
-
-
 def test_no_beta_leaves_every_objective():
     assert configs.objective_with_beta("reconstruction", None) == "reconstruction"
 
