@@ -1,0 +1,115 @@
+"""Curves over the epochs of a training."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from keras_vae.plots import base
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure, SubFigure
+
+#: What comes first, in this order, and what is no term of the objective.
+FIRST = ("loss", "reconstruction_loss", "kl_loss", "elbo")
+OTHER = ("seconds", "learning_rate")
+ACRONYMS = {"kl": "KL", "elbo": "ELBO", "nll": "NLL", "mmd": "MMD", "tc": "TC"}
+
+
+def history(
+    logs: Mapping[str, Sequence[float]], *, figure: "Figure | SubFigure | None" = None
+) -> "Figure":
+    """Returns training curves: the loss and each of its terms, training and validation.
+
+    The vertical limits follow the last three quarters of the epochs, so that a first epoch far off
+    does not flatten the rest: they reach past the 2 % and 98 % quantiles of those by as much again
+    where there are values. A panel whose curve leaves it says how far it goes.
+
+    Args:
+        logs: Name -> one value per epoch, as `fit(...).history` holds them. Drawn are `loss`,
+            `reconstruction_loss`, `kl_loss`, `elbo` and whatever else there is, but for `seconds`,
+            `learning_rate` and a `regularization_loss` that is always 0.
+        figure: Where to draw; a new figure by default.
+
+    Raises:
+        ValueError: if there is nothing to draw.
+    """
+    names = _names(logs)
+    columns = base.halves(len(names), 2 if len(names) in (2, 4) else 3)
+    rows = math.ceil(len(names) / columns)
+    figure = base.canvas(max(2.5 * columns + 0.2, 3.6), 2.4 * rows, figure)
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for axes, name in zip(grid.flat, names):
+        _curves(axes, logs, name)
+    for axes in grid.flat[len(names) :]:
+        axes.remove()
+    for axes, name in zip(grid[:, 0], names[::columns]):
+        if _in_nats(name):
+            axes.set_ylabel("nats per example", fontsize=base.LABEL)
+    grid[0, 0].legend(fontsize=base.TICK, frameon=False)
+    return base.root(figure)
+
+
+def _names(logs: Mapping[str, Sequence[float]]) -> list[str]:
+    known = dict.fromkeys(name.removeprefix("val_") for name in logs if name not in OTHER)
+    if "regularization_loss" in known and not np.any(logs.get("regularization_loss", 0.0)):
+        known.pop("regularization_loss")
+    names = [n for n in FIRST if n in known] + [n for n in known if n not in FIRST]
+    if not names:
+        raise ValueError(
+            f"logs holds {sorted(logs)}; expected the values of each epoch by name, such as "
+            "fit(...).history."
+        )
+    return names
+
+
+def _in_nats(name: str) -> bool:
+    return name in ("loss", "elbo", "nll") or name.endswith("_loss")
+
+
+def _curves(axes: Any, logs: Mapping[str, Sequence[float]], name: str) -> None:
+    """Draws the curves of one term."""
+    drawn = []
+    kinds = ((name, "training", base.BLUE), (f"val_{name}", "validation", base.ORANGE))
+    for key, label, colour in kinds:
+        if key in logs:
+            values = np.asarray(logs[key], np.float64)
+            marker = "o" if len(values) == 1 else ""  # a line through one point is invisible
+            epochs = np.arange(1, len(values) + 1)
+            axes.plot(epochs, values, color=colour, marker=marker, label=label, linewidth=1.5)
+            drawn.append(values)
+    words = [ACRONYMS.get(word, word) for word in name.split("_")]
+    axes.set_title(" ".join(words), fontsize=base.TITLE)
+    axes.set_xlabel("epoch", fontsize=base.LABEL)
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    base.plain(axes)
+    _limit(axes, drawn)
+
+
+def _limit(axes: Any, curves: Sequence[np.ndarray]) -> None:
+    """Sets vertical limits by the later epochs and names the values that lie outside."""
+    everything = np.concatenate(curves)
+    everything = everything[np.isfinite(everything)]
+    late = np.concatenate([values[len(values) // 4 :] for values in curves])
+    late = late[np.isfinite(late)]
+    if not late.size or np.ptp(late) == 0.0:
+        return
+    low, high = np.quantile(late, (0.02, 0.98))
+    reach = max(high - low, 0.02 * np.ptp(late))
+    bottom, top = max(low - reach, everything.min()), min(high + reach, everything.max())
+    margin = 0.05 * (top - bottom)
+    axes.set_ylim(bottom - margin, top + margin)
+    _mark(axes, everything.max() > top + margin, f"\N{UPWARDS ARROW} {everything.max():.4g}", 0.97)
+    _mark(
+        axes,
+        everything.min() < bottom - margin,
+        f"\N{DOWNWARDS ARROW} {everything.min():.4g}",
+        0.03,
+    )
+
+
+def _mark(axes: Any, outside: bool, words: str, height: float) -> None:
+    if outside:
+        style = {"fontsize": base.TICK, "color": base.GREY, "transform": axes.transAxes}
+        axes.text(0.08, height, words, va="top" if height > 0.5 else "bottom", **style)
