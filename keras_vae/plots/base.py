@@ -25,7 +25,9 @@ def canvas(width: float, height: float, figure: Any = None) -> Any:
     from matplotlib.figure import Figure, FigureBase
 
     if figure is None:
-        return Figure(figsize=(width, height), layout="constrained", dpi=150)
+        figure = Figure(figsize=(width, height), layout="constrained", dpi=150)
+        figure.get_layout_engine().set(w_pad=0.06, h_pad=0.06)
+        return figure
     if not isinstance(figure, FigureBase):
         raise TypeError(
             f"figure is {_named(figure)}; expected a matplotlib Figure or SubFigure, such as "

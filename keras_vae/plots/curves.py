@@ -38,7 +38,7 @@ def history(
     names = _names(logs)
     columns = base.halves(len(names), 2 if len(names) in (2, 4) else 3)
     rows = math.ceil(len(names) / columns)
-    figure = base.canvas(max(2.5 * columns + 0.2, 3.6), 2.4 * rows, figure)
+    figure = base.canvas((3.6, 6.6, 7.6)[columns - 1], 2.3 * rows, figure)
     grid = figure.subplots(rows, columns, squeeze=False)
     for axes, name in zip(grid.flat, names):
         _curves(axes, logs, name)
@@ -82,7 +82,9 @@ def _curves(axes: Any, logs: Mapping[str, Sequence[float]], name: str) -> None:
     words = [ACRONYMS.get(word, word) for word in name.split("_")]
     axes.set_title(" ".join(words), fontsize=base.TITLE)
     axes.set_xlabel("epoch", fontsize=base.LABEL)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+    if max(map(len, drawn)) == 1:
+        axes.set_xlim(0.5, 1.5)
     base.plain(axes)
     _limit(axes, drawn)
 
@@ -100,16 +102,28 @@ def _limit(axes: Any, curves: Sequence[np.ndarray]) -> None:
     bottom, top = max(low - reach, everything.min()), min(high + reach, everything.max())
     margin = 0.05 * (top - bottom)
     axes.set_ylim(bottom - margin, top + margin)
-    _mark(axes, everything.max() > top + margin, f"\N{UPWARDS ARROW} {everything.max():.4g}", 0.97)
-    _mark(
-        axes,
-        everything.min() < bottom - margin,
-        f"\N{DOWNWARDS ARROW} {everything.min():.4g}",
-        0.03,
+    _mark(axes, curves, top + margin, above=True)
+    _mark(axes, curves, bottom - margin, above=False)
+
+
+def _mark(axes: Any, curves: Sequence[np.ndarray], limit: float, above: bool) -> None:
+    """Names the extreme value beyond a limit, to the right of where the curve comes back."""
+    beyond = [(v > limit if above else v < limit) & np.isfinite(v) for v in curves]
+    if not any(each.any() for each in beyond):
+        return
+    extreme = [values[each] for values, each in zip(curves, beyond) if each.any()]
+    value = np.concatenate(extreme).max() if above else np.concatenate(extreme).min()
+    last = max(int(np.flatnonzero(each)[-1]) for each in beyond if each.any()) + 1
+    longest = max(map(len, curves))
+    shift, side = (0.12, "left") if last < 0.6 * longest else (-0.12, "right")
+    arrow = "\N{UPWARDS ARROW}" if above else "\N{DOWNWARDS ARROW}"
+    axes.text(
+        last + shift * longest,
+        0.98 if above else 0.02,
+        f"{arrow} {base.numeral(value, 1)}",
+        transform=axes.get_xaxis_transform(),
+        ha=side,
+        va="top" if above else "bottom",
+        fontsize=base.TICK,
+        color="#555555",
     )
-
-
-def _mark(axes: Any, outside: bool, words: str, height: float) -> None:
-    if outside:
-        style = {"fontsize": base.TICK, "color": base.GREY, "transform": axes.transAxes}
-        axes.text(0.08, height, words, va="top" if height > 0.5 else "bottom", **style)

@@ -74,7 +74,7 @@ def reconstructions(
     # Input and reconstruction touch more closely than two double rows do.
     above = [(row * 2.2, column) for row, column in pairs]
     below = [(row + 1, column) for row, column in above]
-    axes = _draw(np.concatenate([x, means]), above + below, title, axes, margin=0.8)
+    axes = _draw(np.concatenate([x, means]), above + below, title, axes, margin=(0.9, 0.0))
     rows = sorted({row for row, _ in above + below})
     _name_rows(axes, x.shape[1:], dict(zip(rows, ["input", "reconstruction"] * len(rows))))
     return base.root(axes)
@@ -94,7 +94,7 @@ def interpolations(images: np.ndarray, title: str = "", *, axes: "Axes | None" =
     """
     images = _drawable("images", images, ("n", "steps"))
     rows, steps = images.shape[:2]
-    axes = _table(images, title, axes)
+    axes = _table(images, title, axes, margin=(0.0, 0.25))
     for row in range(rows):
         _frame(axes, images.shape[2:], (row, 0))
         _frame(axes, images.shape[2:], (row, steps - 1))
@@ -134,7 +134,7 @@ def traversals(
             f"images holds {len(images)} rows and order {len(order)} dimension(s) out of "
             f"{len(kl)}; expected one dimension for each row."
         )
-    axes = _table(images, title, axes, margin=1.0)
+    axes = _table(images, title, axes, margin=(0.9, 0.45))
     names = {row: f"z{dim}  KL {kl[dim]:.2f}" for row, dim in enumerate(order)}
     _name_rows(axes, images.shape[2:], names)
     _name_columns(axes, images.shape[2:], dict(enumerate(_written(values))))
@@ -208,7 +208,7 @@ def _draw(
     places: Sequence[tuple[float, int]],
     title: str,
     axes: Any,
-    margin: float = 0.0,
+    margin: tuple[float, float] = (0.0, 0.0),
 ) -> Any:
     """Draws image i at places[i], (row, column), and returns the axes.
 
@@ -217,14 +217,14 @@ def _draw(
         places: Where they stand, in images.
         title: Drawn above, if any.
         axes: Axes to draw into, or None.
-        margin: Inches that a new figure leaves on the left for the rows' names.
+        margin: Inches that a new figure leaves for names, on the left and above.
     """
     height, width = images.shape[1:3]
     pitch = _pitch(images.shape[1:])
     bottom, right = np.max(places, axis=0) * pitch + (height, width)
     inch = min(INCH, WIDEST * width / right) / width
-    needed = max(right * inch + margin, base.width_for(title)) + 0.1
-    axes = base.panel(needed, bottom * inch + (0.45 if title else 0.1), axes)
+    needed = max(right * inch + margin[0], base.width_for(title)) + 0.1
+    axes = base.panel(needed, bottom * inch + margin[1] + (0.32 if title else 0.1), axes)
     for image, (row, column) in zip(images, places):
         _show(axes, image, column * pitch[1], row * pitch[0])
     axes.set(xlim=(0, right), ylim=(bottom, 0), xticks=[], yticks=[])
@@ -233,7 +233,7 @@ def _draw(
     return axes
 
 
-def _table(images: np.ndarray, title: str, axes: Any, margin: float = 0.0) -> Any:
+def _table(images: np.ndarray, title: str, axes: Any, margin: tuple[float, float]) -> Any:
     """Draws images (rows, columns, H, W, C) and returns the axes."""
     places = list(np.ndindex(images.shape[:2]))
     return _draw(images.reshape(-1, *images.shape[2:]), places, title, axes, margin)

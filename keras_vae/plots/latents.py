@@ -98,7 +98,7 @@ def latent_scatter(
     """
     codes = base.finite("codes", codes, ("n", "D")).astype(np.float64)
     colours = _colours(labels, len(codes), label_names)
-    size = (6.2, 3.4) if codes.shape[1] == 1 else (6.4, 5.0)
+    size = (6.2, 3.4) if codes.shape[1] == 1 else (6.4, 5.0) if len(colours.legend) else (5.8, 5.6)
     axes = base.panel(*size, axes)
     if codes.shape[1] == 1:
         _density(axes, codes[:, 0], colours)
@@ -188,7 +188,7 @@ def _points(axes: Any, plane: _Plane, colours: _Colours) -> None:
     size = float(np.clip(8000 / count, 4, 25))
     style = {"s": size, "alpha": 0.8 if count < 2000 else 0.6, "linewidths": 0}
     axes.scatter(*plane.codes.T, c=colours.points, rasterized=count > 5000, **style)
-    axes.set_aspect("equal", adjustable="datalim")
+    axes.set_aspect("equal", adjustable="box")
     axes.set_xlabel(plane.names[0], fontsize=base.LABEL)
     axes.set_ylabel(plane.names[1], fontsize=base.LABEL)
 
@@ -212,7 +212,7 @@ def _ellipses(axes: Any, plane: _Plane, stddevs: np.ndarray, colours: _Colours) 
         width, height = 4.0 * np.sqrt(np.maximum(variances, 0.0))  # from -2 to 2 deviations
         angle = float(np.degrees(np.arctan2(axis[1, 0], axis[0, 0])))
         place = plane.codes[index]
-        for colour, line in (("white", 3.0), (colours.points[index], 1.6)):
+        for colour, line in (("white", 3.0), (colours.points[index], 1.5)):
             style = {"edgecolor": colour, "linewidth": line, "zorder": 3, "fill": False}
             axes.add_patch(Ellipse(place, width, height, angle=angle, **style))
 
@@ -268,11 +268,13 @@ def _legend(axes: Any, colours: _Colours, plane: bool, ellipses: bool) -> None:
     ]
     if ellipses and plane:
         words = "q(z|x), 2 standard\ndeviations"
-        handles.append(Line2D([], [], color=base.BLACK, linewidth=1.6, label=words))
+        handles.append(Line2D([], [], color=base.BLACK, linewidth=1.5, label=words))
     words = "p(z), 1 to 3 standard\ndeviations" if plane else "p(z)"
     handles.append(Line2D([], [], color=base.GREY, linewidth=0.8, label=words))
-    style = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0), "frameon": False}
-    axes.legend(handles=handles, fontsize=base.TICK, **style)
+    place = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)}
+    if not len(colours.legend):
+        place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.13), "ncols": 2}
+    axes.legend(handles=handles, fontsize=base.TICK, frameon=False, **place)
     if colours.scale is not None and plane:
         bar = axes.figure.colorbar(colours.scale, ax=axes, shrink=0.7)
         bar.set_label(colours.title, fontsize=base.LABEL)
@@ -302,7 +304,8 @@ def kl_per_dimension(kl: Any, active: Any = None, *, axes: "Axes | None" = None)
         colours = [base.BLUE if each else base.GREY for each in active[order]]
     width = 0.7 if count <= 40 else 1.0
     axes.bar(np.arange(count), kl[order], width=width, color=colours)
-    axes.set_xlim(-0.7, max(count, 4) - 0.3)
+    margin = 0.7 + max(4 - count, 0) / 2  # so that one or two bars are no walls
+    axes.set_xlim(-margin, count - 1 + margin)
     axes.set_ylabel("KL (nats)", fontsize=base.LABEL)
     base.entitle(axes, title)
     base.plain(axes)

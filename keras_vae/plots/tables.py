@@ -30,8 +30,8 @@ def histograms(
     Of more than sixteen columns those are drawn in which data and samples differ most, by the
     largest gap between their cumulative distributions, so that the figure hides no failure.
     Heights are shares. Bins span the data and, where samples lie beyond, half as much again on
-    either side; a panel says what share of the samples lies outside. Columns of few distinct values
-    get bars at those values.
+    either side; a panel says what share of the samples lies outside, from half a per cent. Columns
+    of few distinct values get bars at those values.
 
     Args:
         x: Data, (n, columns).
@@ -51,7 +51,7 @@ def histograms(
     grid = figure.subplots(rows, columns, squeeze=False)
     for axes, column in zip(grid.flat, chosen):
         _histogram(axes, x[:, column], samples[:, column])
-        axes.set_title(_short(names[column]), fontsize=base.LABEL)
+        axes.set_title(_short(names[column], 22), fontsize=base.LABEL)
     for axes in grid.flat[len(chosen) :]:
         axes.remove()
     for axes in grid[:, 0]:
@@ -70,8 +70,8 @@ def pair_plot(
 ) -> "Figure":
     """Returns scatter plots of data and samples for pairs of columns, histograms on the diagonal.
 
-    At most five columns are drawn, chosen as in `histograms`, and of each kind at most a thousand
-    points, evenly spaced through the rows. The limits are those of `histograms`.
+    At most five columns are drawn, chosen as in `histograms`, and as many points of either kind, at
+    most a thousand, evenly spaced through the rows. The limits are those of `histograms`.
 
     Args:
         x: Data, (n, columns).
@@ -97,11 +97,12 @@ def pair_plot(
         _pair(grid[row, column], x, samples, (chosen[column], chosen[row]))
         if column < row:
             grid[row, column].set(xlim=limits[column], ylim=limits[row])
+        grid[row, column].locator_params(nbins=3)
         grid[row, column].label_outer()
     for row, column in enumerate(chosen):
-        grid[-1, row].set_xlabel(_short(names[column]), fontsize=base.TICK)
+        grid[-1, row].set_xlabel(_short(names[column], 17), fontsize=base.TICK)
         if row:
-            grid[row, 0].set_ylabel(_short(names[column]), fontsize=base.TICK)
+            grid[row, 0].set_ylabel(_short(names[column], 17), fontsize=base.TICK)
     _finish(figure, title or _left_out(x.shape[1], count), corner=count > 1)
     return base.root(figure)
 
@@ -173,9 +174,10 @@ def _stairs(axes: Any, x: np.ndarray, samples: np.ndarray) -> None:
     axes.stairs(shares[1], edges, color=base.ORANGE, linewidth=1.5)
     axes.set_xlim(*_padded(span))
     outside = 1.0 - shares[1].sum()
-    if outside > 5e-4:
+    if outside >= 0.005:
+        axes.set_ylim(0.0, 1.2 * max(map(np.max, shares)))
         style = {"ha": "right", "va": "top", "fontsize": 7, "transform": axes.transAxes}
-        axes.text(1.0, 1.0, f"{100.0 * outside:.2g} % outside", color=base.ORANGE, **style)
+        axes.text(1.0, 1.0, f"{100.0 * outside:.1f} % outside", color=base.ORANGE, **style)
 
 
 def _pair(axes: Any, x: np.ndarray, samples: np.ndarray, columns: tuple[int, int]) -> None:
@@ -185,15 +187,19 @@ def _pair(axes: Any, x: np.ndarray, samples: np.ndarray, columns: tuple[int, int
         _histogram(axes, x[:, across], samples[:, across])
         axes.set_yticks([])
         return
-    kept = [rows[:: max(1, -(-len(rows) // POINTS))][:, columns] for rows in (x, samples)]
+    count = min(POINTS, len(x), len(samples))
+    kept = [_spaced(rows, count)[:, columns] for rows in (x, samples)]
     colours = [base.BLUE] * len(kept[0]) + [base.ORANGE] * len(kept[1])
     # In mixed order, so that neither colour hides the other.
     order = np.random.default_rng(0).permutation(len(colours))
     points, colours = np.concatenate(kept)[order], [colours[i] for i in order]
-    size = float(np.clip(3000 / len(points), 3, 12))
+    size = float(np.clip(4000 / len(points), 3, 12))
     axes.scatter(*points.T, c=colours, s=size, alpha=0.6, linewidths=0)
-    axes.locator_params(nbins=4)
     base.plain(axes)
+
+
+def _spaced(rows: np.ndarray, count: int) -> np.ndarray:
+    return rows[np.linspace(0, len(rows) - 1, count).astype(int)]
 
 
 def _finish(figure: Any, title: str, corner: bool) -> None:
@@ -218,5 +224,5 @@ def _left_out(columns: int, drawn: int) -> str:
     return f"{drawn} of {columns} columns, where data and samples differ most"
 
 
-def _short(name: str) -> str:
-    return name if len(name) <= 22 else name[:21] + "\N{HORIZONTAL ELLIPSIS}"
+def _short(name: str, most: int) -> str:
+    return name if len(name) <= most else name[: most - 1] + "\N{HORIZONTAL ELLIPSIS}"
