@@ -23,8 +23,8 @@ def history(
     """Returns training curves: the loss and each of its terms, training and validation.
 
     The vertical limits follow the last three quarters of the epochs, so that a first epoch far off
-    does not flatten the rest: they reach past the 2 % and 98 % quantiles of those by as much again
-    where there are values. A panel whose curve leaves it says how far it goes.
+    does not flatten the rest: they reach past the 2 % and 98 % quantiles of those by twice as much
+    again where there are values. A panel whose curve leaves it says how far it goes.
 
     Args:
         logs: Name -> one value per epoch, as `fit(...).history` holds them. Drawn are `loss`,
@@ -98,7 +98,7 @@ def _limit(axes: Any, curves: Sequence[np.ndarray]) -> None:
     if not late.size or np.ptp(late) == 0.0:
         return
     low, high = np.quantile(late, (0.02, 0.98))
-    reach = max(high - low, 0.02 * np.ptp(late))
+    reach = 2.0 * max(high - low, 0.02 * np.ptp(late))
     bottom, top = max(low - reach, everything.min()), min(high + reach, everything.max())
     margin = 0.05 * (top - bottom)
     axes.set_ylim(bottom - margin, top + margin)
@@ -115,10 +115,10 @@ def _mark(axes: Any, curves: Sequence[np.ndarray], limit: float, above: bool) ->
     value = np.concatenate(extreme).max() if above else np.concatenate(extreme).min()
     last = max(int(np.flatnonzero(each)[-1]) for each in beyond if each.any()) + 1
     longest = max(map(len, curves))
-    shift, side = (0.12, "left") if last < 0.6 * longest else (-0.12, "right")
+    place, side = (last + 1.1, "left") if last < 0.6 * longest else (last - 1.1, "right")
     arrow = "\N{UPWARDS ARROW}" if above else "\N{DOWNWARDS ARROW}"
     axes.text(
-        last + shift * longest,
+        place,
         0.98 if above else 0.02,
         f"{arrow} {base.numeral(value, 1)}",
         transform=axes.get_xaxis_transform(),

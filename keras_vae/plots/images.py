@@ -259,7 +259,7 @@ def _frame(axes: Any, shape: tuple[int, ...], place: tuple[int, int]) -> None:
     axes.add_patch(Rectangle((left, top), shape[1], shape[0], **style))
 
 
-def _name_rows(axes: Any, shape: tuple[int, ...], names: Mapping[float, str]) -> None:
+def _name_rows(axes: Any, shape: tuple[int, ...], names: Mapping[Any, str]) -> None:
     middles = np.asarray(list(names)) * _pitch(shape)[0] + shape[0] / 2
     axes.set_yticks(middles, list(names.values()))
     axes.tick_params(axis="y", length=0, labelsize=base.TICK)

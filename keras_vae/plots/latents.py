@@ -99,7 +99,7 @@ def latent_scatter(
     codes = base.finite("codes", codes, ("n", "D")).astype(np.float64)
     colours = _colours(labels, len(codes), label_names)
     size = (6.2, 3.4) if codes.shape[1] == 1 else (6.4, 5.0) if len(colours.legend) else (5.8, 5.6)
-    axes = base.panel(*size, axes)
+    own, axes = axes is None, base.panel(*size, axes)
     if codes.shape[1] == 1:
         _density(axes, codes[:, 0], colours)
     else:
@@ -113,6 +113,8 @@ def latent_scatter(
     _legend(axes, colours, codes.shape[1] > 1, stddevs is not None)
     base.entitle(axes, title)
     base.plain(axes)
+    if own:  # the layout of axes of equal aspect needs a second pass to leave room for their names
+        axes.figure.draw_without_rendering()
     return base.root(axes)
 
 
@@ -185,7 +187,7 @@ def _project(codes: np.ndarray) -> _Plane:
 
 def _points(axes: Any, plane: _Plane, colours: _Colours) -> None:
     count = len(plane.codes)
-    size = float(np.clip(8000 / count, 4, 25))
+    size = float(np.clip(12000 / count, 5, 25))
     style = {"s": size, "alpha": 0.8 if count < 2000 else 0.6, "linewidths": 0}
     axes.scatter(*plane.codes.T, c=colours.points, rasterized=count > 5000, **style)
     axes.set_aspect("equal", adjustable="box")
@@ -197,7 +199,7 @@ def _circles(axes: Any, centre: np.ndarray) -> None:
     from matplotlib.patches import Circle
 
     for radius in (1.0, 2.0, 3.0):
-        style = {"edgecolor": base.GREY, "linewidth": 0.8, "alpha": 0.6, "zorder": 0.5}
+        style = {"edgecolor": base.GREY, "linewidth": 0.8, "alpha": 0.7, "zorder": 2.5}
         axes.add_patch(Circle(centre, radius, fill=False, **style))
     axes.autoscale_view()
 
@@ -271,9 +273,11 @@ def _legend(axes: Any, colours: _Colours, plane: bool, ellipses: bool) -> None:
         handles.append(Line2D([], [], color=base.BLACK, linewidth=1.5, label=words))
     words = "p(z), 1 to 3 standard\ndeviations" if plane else "p(z)"
     handles.append(Line2D([], [], color=base.GREY, linewidth=0.8, label=words))
-    place = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)}
+    place: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)}
     if not len(colours.legend):
         place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.13), "ncols": 2}
+        for handle in handles:
+            handle.set_label(handle.get_label().replace("\n", " "))
     axes.legend(handles=handles, fontsize=base.TICK, frameon=False, **place)
     if colours.scale is not None and plane:
         bar = axes.figure.colorbar(colours.scale, ax=axes, shrink=0.7)
