@@ -324,9 +324,10 @@ STDDEVS = np.random.default_rng(3).uniform(0.1, 0.5, size=(50, 5))
 def test_two_dimensional_codes_lie_where_they_are():
     (axes,) = plots.latent_scatter(CODES[:, :2]).axes
     np.testing.assert_array_equal(offsets(axes), CODES[:, :2])
-    assert [(c.center, c.radius) for c in circles(axes)] == [((0, 0), r) for r in (1, 2, 3)]
+    assert [(*c.center, c.radius) for c in circles(axes)] == [(0, 0, r) for r in (1, 2, 3)]
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("z0", "z1")
     assert axes.get_aspect() == 1.0
+    assert axes.get_xlim()[0] < -3.0 and axes.get_ylim()[1] > 3.0
 
 
 def test_more_dimensions_are_turned_to_principal_components():

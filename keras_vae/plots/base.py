@@ -60,6 +60,23 @@ def root(artist: Any) -> Any:
     return artist
 
 
+def settled(drawn: Any, given: Any) -> Any:
+    """Returns the Figure of axes of equal aspect, laid out until nothing is cut off.
+
+    One pass of the layout takes the axes for as large as their place. Figures of users are left to
+    the layout that they chose.
+
+    Args:
+        drawn: The axes.
+        given: The axes that the caller received, or None where the figure is a new one.
+    """
+    figure = root(drawn)
+    if given is None:
+        for _ in range(4):
+            figure.get_layout_engine().execute(figure)
+    return figure
+
+
 def _named(received: object) -> str:
     name = type(received).__name__
     return f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"

@@ -47,7 +47,7 @@ def image_grid(
     columns = math.ceil(math.sqrt(count)) if columns is None else columns
     columns = min(_checks.integer("columns", columns), count)
     places = [divmod(index, columns) for index in range(count)]
-    return base.root(_draw(images, places, title, axes))
+    return base.settled(_draw(images, places, title, axes), axes)
 
 
 def reconstructions(
@@ -74,10 +74,10 @@ def reconstructions(
     # Input and reconstruction touch more closely than two double rows do.
     above = [(row * 2.2, column) for row, column in pairs]
     below = [(row + 1, column) for row, column in above]
-    axes = _draw(np.concatenate([x, means]), above + below, title, axes, margin=(0.9, 0.0))
+    drawn = _draw(np.concatenate([x, means]), above + below, title, axes, margin=(0.9, 0.0))
     rows = sorted({row for row, _ in above + below})
-    _name_rows(axes, x.shape[1:], dict(zip(rows, ["input", "reconstruction"] * len(rows))))
-    return base.root(axes)
+    _name_rows(drawn, x.shape[1:], dict(zip(rows, ["input", "reconstruction"] * len(rows))))
+    return base.settled(drawn, axes)
 
 
 def interpolations(images: np.ndarray, title: str = "", *, axes: "Axes | None" = None) -> "Figure":
@@ -94,12 +94,12 @@ def interpolations(images: np.ndarray, title: str = "", *, axes: "Axes | None" =
     """
     images = _drawable("images", images, ("n", "steps"))
     rows, steps = images.shape[:2]
-    axes = _table(images, title, axes, margin=(0.0, 0.25))
+    drawn = _table(images, title, axes, margin=(0.0, 0.25))
     for row in range(rows):
-        _frame(axes, images.shape[2:], (row, 0))
-        _frame(axes, images.shape[2:], (row, steps - 1))
-    _name_columns(axes, images.shape[2:], {0: "start", steps - 1: "end"})
-    return base.root(axes)
+        _frame(drawn, images.shape[2:], (row, 0))
+        _frame(drawn, images.shape[2:], (row, steps - 1))
+    _name_columns(drawn, images.shape[2:], {0: "start", steps - 1: "end"})
+    return base.settled(drawn, axes)
 
 
 def traversals(
@@ -134,13 +134,13 @@ def traversals(
             f"images holds {len(images)} rows and order {len(order)} dimension(s) out of "
             f"{len(kl)}; expected one dimension for each row."
         )
-    axes = _table(images, title, axes, margin=(0.9, 0.45))
+    drawn = _table(images, title, axes, margin=(0.9, 0.45))
     names = {row: f"z{dim}  KL {kl[dim]:.2f}" for row, dim in enumerate(order)}
-    _name_rows(axes, images.shape[2:], names)
-    _name_columns(axes, images.shape[2:], dict(enumerate(_written(values))))
-    axes.set_xlabel("value of z", fontsize=base.LABEL)
-    axes.xaxis.set_label_position("top")
-    return base.root(axes)
+    _name_rows(drawn, images.shape[2:], names)
+    _name_columns(drawn, images.shape[2:], dict(enumerate(_written(values))))
+    drawn.set_xlabel("value of z", fontsize=base.LABEL)
+    drawn.xaxis.set_label_position("top")
+    return base.settled(drawn, axes)
 
 
 def latent_plane(
@@ -167,11 +167,11 @@ def latent_plane(
         )
     height, width, channels = images.shape[1:]
     rows = images.reshape(side, side, height, width, channels).swapaxes(1, 2)
-    axes = base.panel(max(6.0, base.width_for(title)), min(6.0 * height / width, 12.0), axes)
-    _show(axes, rows.reshape(side * height, side * width, channels), 0.0, 0.0)
-    _tick_plane(axes, base.quantiles(side, coverage), height, width)
-    base.entitle(axes, title)
-    return base.root(axes)
+    drawn = base.panel(max(6.0, base.width_for(title)), min(6.0 * height / width, 12.0), axes)
+    _show(drawn, rows.reshape(side * height, side * width, channels), 0.0, 0.0)
+    _tick_plane(drawn, base.quantiles(side, coverage), height, width)
+    base.entitle(drawn, title)
+    return base.settled(drawn, axes)
 
 
 def _tick_plane(axes: Any, quantiles: np.ndarray, height: int, width: int) -> None:

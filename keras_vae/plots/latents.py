@@ -99,23 +99,22 @@ def latent_scatter(
     codes = base.finite("codes", codes, ("n", "D")).astype(np.float64)
     colours = _colours(labels, len(codes), label_names)
     size = (6.2, 3.4) if codes.shape[1] == 1 else (6.4, 5.0) if len(colours.legend) else (5.8, 5.6)
-    own, axes = axes is None, base.panel(*size, axes)
+    drawn = base.panel(*size, axes)
     if codes.shape[1] == 1:
-        _density(axes, codes[:, 0], colours)
+        _density(drawn, codes[:, 0], colours)
     else:
         plane = _project(codes)
-        _points(axes, plane, colours)
-        _circles(axes, plane.centre)
+        _points(drawn, plane, colours)
+        _circles(drawn, plane.centre)
         if stddevs is not None:
             stddevs = base.finite("stddevs", stddevs, codes.shape)
-            _ellipses(axes, plane, stddevs, colours)
-        _name_classes(axes, plane.codes, colours)
-    _legend(axes, colours, codes.shape[1] > 1, stddevs is not None)
-    base.entitle(axes, title)
-    base.plain(axes)
-    if own:  # the layout of axes of equal aspect needs a second pass to leave room for their names
-        axes.figure.draw_without_rendering()
-    return base.root(axes)
+            _ellipses(drawn, plane, stddevs, colours)
+        _name_classes(drawn, plane.codes, colours)
+    _legend(drawn, colours, codes.shape[1] > 1, stddevs is not None)
+    base.entitle(drawn, title)
+    base.plain(drawn)
+    drawn.autoscale_view()
+    return base.settled(drawn, axes)
 
 
 def _colours(labels: Any, count: int, names: Sequence[str]) -> _Colours:
@@ -201,7 +200,6 @@ def _circles(axes: Any, centre: np.ndarray) -> None:
     for radius in (1.0, 2.0, 3.0):
         style = {"edgecolor": base.GREY, "linewidth": 0.8, "alpha": 0.7, "zorder": 2.5}
         axes.add_patch(Circle(centre, radius, fill=False, **style))
-    axes.autoscale_view()
 
 
 def _ellipses(axes: Any, plane: _Plane, stddevs: np.ndarray, colours: _Colours) -> None:
