@@ -574,6 +574,10 @@ MISTAKES = {
         "values has shape (2,); expected (3,)",
     ),
     "rows": (lambda: plots.traversals(ROWS, [1], [0, 1, 2]), "2 rows and order 1 dimension(s)"),
+    "row": (
+        lambda: plots.traversals(ROWS, [1, 2], [0, 1, 2], [0, 2]),
+        "order is 2; expected a whole",
+    ),
     "dimension": (lambda: plots.traversal_codes([0, 0], [2], [1]), "order is 2; expected a whole"),
     "ends": (lambda: plots.linear([[1, 2]], [[1, 2, 3]]), "b has shape (1, 3); expected that of a"),
     "steps": (lambda: plots.spherical([[1]], [[2]], 1), "steps is 1; expected a whole number"),

@@ -134,6 +134,7 @@ def traversals(
             f"images holds {len(images)} rows and order {len(order)} dimension(s) out of "
             f"{len(kl)}; expected one dimension for each row."
         )
+    order = [_checks.integer("order", dim, 0, len(kl) - 1) for dim in order]
     drawn = _table(images, title, axes, margin=(0.9, 0.45))
     names = {row: f"z{dim}  KL {kl[dim]:.2f}" for row, dim in enumerate(order)}
     _name_rows(drawn, images.shape[2:], names)

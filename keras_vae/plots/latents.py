@@ -186,7 +186,7 @@ def _project(codes: np.ndarray) -> _Plane:
 
 def _points(axes: Any, plane: _Plane, colours: _Colours) -> None:
     count = len(plane.codes)
-    size = float(np.clip(12000 / count, 5, 25))
+    size = float(np.clip(16000 / count, 5, 25))
     style = {"s": size, "alpha": 0.8 if count < 2000 else 0.6, "linewidths": 0}
     axes.scatter(*plane.codes.T, c=colours.points, rasterized=count > 5000, **style)
     axes.set_aspect("equal", adjustable="box")
