@@ -37,6 +37,11 @@ def mirrored(devices: tuple[str, ...]) -> tf.distribute.Strategy:
     return tf.distribute.MirroredStrategy(devices)
 
 
+def primary(variable: Any) -> Any:
+    """Returns the copy of a Keras variable on this process's first replica, a `tf.Variable`."""
+    return getattr(variable.value, "_primary", variable.value)
+
+
 def num_replicas() -> int:
     """Returns how many replicas work in step."""
     return int(tf.distribute.get_strategy().num_replicas_in_sync)
@@ -48,9 +53,10 @@ def replica_id() -> Tensor | int:
     return 0 if context is None or num_replicas() == 1 else context.replica_id_in_sync_group
 
 
-def is_multi_worker() -> bool:
-    """Returns whether the current strategy spans several processes."""
-    return isinstance(tf.distribute.get_strategy(), tf.distribute.MultiWorkerMirroredStrategy)
+def is_multi_worker(strategy: tf.distribute.Strategy | None = None) -> bool:
+    """Returns whether a strategy, by default the current one, spans several processes."""
+    strategy = tf.distribute.get_strategy() if strategy is None else strategy
+    return isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
 
 
 def global_sum(value: Any) -> Any:

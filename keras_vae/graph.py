@@ -162,6 +162,11 @@ class Graph:
         mean = self.likelihood.mean(params, given)
         return Sample(self.likelihood.sample(params, seeds[1], given), mean, z)
 
+    def kl_parts(self, x: Tensor, seed: Tensor) -> Tensor:
+        """Returns KL(q(z|x) || p(z)) by latent dimension or stochastic layer, (B, G)."""
+        noise = self.noise(x, 1, seed)
+        return self.latent.infer(self._features(x, False), self.given(), noise, False).kl_parts
+
     def elbo(self, x: Tensor, num_samples: Tensor | int, seed: Tensor) -> Tensor:
         """Returns the evidence lower bound at beta = 1, (B,), by the mean over S draws."""
         terms = self.elbo_terms(x, num_samples, seed)

@@ -6,12 +6,15 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_vae import _checks
+from keras_vae import _checks, plots
 from keras_vae._types import Tensor
 from keras_vae.estimators import LogLikelihood
 from keras_vae.graph import ELBOTerms, Encoding, Graph, Sample
 from keras_vae.latents import LatentModel
 from keras_vae.likelihoods import Likelihood
+
+#: How codes may be joined.
+BETWEEN = {"linear": plots.linear, "spherical": plots.spherical}
 
 
 class Inference:
@@ -54,23 +57,26 @@ class Inference:
         function = self._compiled("sample", self.graph.sample, specs)
         return _to_numpy(function(tf.constant(n), tf.constant(_checks.seed_pair(seed))))
 
-    def interpolate(self, a: Any, b: Any, steps: int = 8) -> np.ndarray:
-        """Returns the decoded straight lines between the codes of a and b, (n, steps, E).
+    def interpolate(self, a: Any, b: Any, steps: int = 8, method: str = "linear") -> np.ndarray:
+        """Returns the decoded lines or arcs between the codes of a and b, (n, steps, E).
 
         Args:
-            a: Events where the lines start, (n, E).
+            a: Events where they start, (n, E).
             b: Events where they end, (n, E).
-            steps: Points on each line, both ends included; at least 2.
+            steps: Points on each, both ends included; at least 2.
+            method: "linear" for straight lines, or "spherical"; see `keras_vae.plots.spherical`.
+
+        Raises:
+            ValueError: if a and b differ in number, or for another method.
         """
         steps = _checks.integer("steps", steps, 2)
+        path = BETWEEN[_checks.one_of("method", method, tuple(BETWEEN))]
         start, end = self.encode(a).mean, self.encode(b).mean
         if start.shape != end.shape:
             raise ValueError(
                 f"a holds {len(start)} events and b {len(end)}; expected the same number."
             )
-        fractions = np.linspace(0.0, 1.0, steps, dtype=np.float32)[None, :, None]
-        line = (1.0 - fractions) * start[:, None] + fractions * end[:, None]
-        decoded = self.decode(line.reshape(-1, start.shape[1]))
+        decoded = self.decode(path(start, end, steps).reshape(-1, start.shape[1]))
         return decoded.reshape(len(start), steps, *self.event_shape)
 
     def posterior(self, x: Any) -> Any:
@@ -105,6 +111,16 @@ class Inference:
         function = self.graph.elbo_terms
         return self._scored("elbo_terms", function, x, num_samples, seed, batch_size)
 
+    def kl_parts(self, x: Any, seed: Any = 0, batch_size: int = 256) -> np.ndarray:
+        """Returns KL(q(z|x) || p(z)) by latent dimension, (n, D), in nats; the sum is the KL.
+
+        Where it does not split by dimension there is one column, or one for each stochastic layer.
+        Arguments and errors are those of `elbo`.
+        """
+        self._check_density("kl_parts")
+        seed = tf.constant(_checks.seed_pair(seed))
+        return self._in_batches("kl_parts", self.graph.kl_parts, x, batch_size, None, seed)
+
     def log_likelihood(
         self, x: Any, num_samples: int = 500, seed: Any = 0, batch_size: int = 100
     ) -> np.ndarray:
@@ -125,16 +141,19 @@ class Inference:
     def _scored(
         self, name: str, function: Any, x: Any, num_samples: int, seed: Any, batch_size: int
     ) -> Any:
-        if "density" not in self.latent.offers:
-            raise ValueError(
-                f"{name} needs a posterior with a density; this model's posterior has none, so "
-                "there is no bound on log p(x). Use 'diagonal_normal' instead of 'point'."
-            )
+        self._check_density(name)
         num_samples = tf.constant(_checks.integer("num_samples", num_samples))
         seed = tf.constant(_checks.seed_pair(seed))
         x = _rows("x", x, self.event_shape)
         _checks.array_support(x, self.likelihood.support, self.likelihood.short_name)
         return self._in_batches(name, function, x, batch_size, None, num_samples, seed)
+
+    def _check_density(self, name: str) -> None:
+        if "density" not in self.latent.offers:
+            raise ValueError(
+                f"{name} needs a posterior with a density; this model's posterior has none, so "
+                "there is no bound on log p(x). Use 'diagonal_normal' instead of 'point'."
+            )
 
     def _in_batches(
         self,

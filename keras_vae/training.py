@@ -31,6 +31,8 @@ class Training(keras.Model):
     objective: Objective
     sampling: Sampling
     graph: Graph
+    fit_data: tuple[Any, Any]
+    _compiled: Callable[..., Any]
 
     def compile(
         self,
@@ -132,8 +134,17 @@ class Training(keras.Model):
             )
         if isinstance(options["x"], (tf.data.Dataset, Iterator)):
             options.setdefault("shuffle", False)  # Keras warns that its default has no effect
-        with _in_words():
+        with _in_words(), self._fitting((options["x"], options.get("y")), validation):
             return super().fit(**options)
+
+    @contextlib.contextmanager
+    def _fitting(self, training: Any, validation: Any) -> Iterator[None]:
+        """Shows callbacks what the model is being fitted to: `fit_data`, (training, validation)."""
+        self.__dict__["fit_data"] = (training, validation)  # past Keras's attribute tracking
+        try:
+            yield
+        finally:
+            del self.__dict__["fit_data"]
 
     def evaluate(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Returns the logged values over a data set, as `keras.Model.evaluate` does.
@@ -287,6 +298,36 @@ class Training(keras.Model):
         forward = self.graph.forward(inputs, noise, step=step, seed=seed, path=self.objective.path)
         output = self.objective.evaluate(forward.latent_pass)
         return self._log(inputs, forward, output, self._penalty(inputs.x))
+
+    def gradient_norm(self, x: Any) -> float:
+        """Returns the norm of the gradient of the mean loss over x (n, E); takes no step.
+
+        Layers run in inference mode and with the noise of evaluation, so nothing is changed. What
+        regularisers add is left out.
+        """
+        specs = [tf.TensorSpec([None, *self.event_shape], tf.float32)]
+        function = self._compiled("gradient_norm", self._gradient_norm, specs)
+        return float(function(tf.constant(x, tf.float32)))
+
+    def _gradient_norm(self, x: Tensor) -> Tensor:
+        seed, step = tf.constant(self.sampling.seed, tf.int32), self.optimizer.iterations
+        noise = self.graph.noise(x, self.objective.samples, seed)
+        with tf.GradientTape(persistent=True) as tape:
+            inputs = Inputs(x, None, None, Given())
+            forward = self.graph.forward(
+                inputs, noise, step=step, seed=seed, path=self.objective.path
+            )
+            output = self.objective.evaluate(forward.latent_pass)
+            losses = {
+                group: tf.reduce_mean(output.group_losses.get(group, output.loss))
+                for group, _ in self._variable_groups()
+            }
+        gradients = [
+            gradient
+            for group, variables in self._variable_groups()
+            for gradient in tape.gradient(losses[group], list(map(distribute.primary, variables)))
+        ]
+        return tf.linalg.global_norm(gradients)
 
     def predict_step(self, data: Any) -> Tensor:
         """Returns the reconstructions (B, E) of one batch."""

@@ -42,7 +42,7 @@ LAYERS = {
     "model": 9,
     "evaluation": 10,
     "export": 10,
-    "callbacks": 10,
+    "callbacks": 11,
     "recipes": 11,
     "configs": 11,
     "runs": 12,

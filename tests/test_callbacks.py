@@ -3,6 +3,7 @@
 import importlib.util
 import io
 import sys
+import warnings
 
 import keras
 import numpy as np
@@ -49,20 +50,56 @@ def series(tags, name):
 # TensorBoard
 
 
+IMAGE = (8, 8, 1)
+SCALARS = {
+    "weights/beta",
+    "training/examples_per_second",
+    "training/gradient_norm",
+    "latents/active_units",
+}
+HISTOGRAMS = {"latents/posterior_mean", "latents/posterior_stddev", "latents/kl_per_dimension"}
+PICTURES = {"samples", "plane", "reconstructions", "traversals", "kl_per_dimension"}
+
+
+def examples():
+    return events(IMAGE, 8), np.arange(8) % 3
+
+
 @pytest.fixture(scope="module")
 def board(tmp_path_factory):
-    """A folder that a training of images wrote, with its model and history."""
+    """A folder that a training of images wrote, with its model, history and seconds."""
     folder = tmp_path_factory.mktemp("board")
-    callback = kv.callbacks.TensorBoard(folder, num_images=3, image_freq=2, seed=5)
-    vae, history = fit(callback, (8, 8, 1), epochs=3)
-    return folder, vae, history
+    callback = kv.callbacks.TensorBoard(
+        folder,
+        image_freq=2,
+        num_images=5,
+        seed=5,
+        label_names=("a", "b", "c"),
+        hparams={"epochs": 3, "of": {"shape": IMAGE, "rate": 0.5, "none": None}},
+    )
+    objective = kv.objectives.ELBO(beta=kv.schedules.Linear(0.0, 1.0, steps=18))
+    vae, x = compiled(IMAGE, objective=objective), events(IMAGE)
+    fitted = vae.fit(
+        x,
+        validation_data=examples(),
+        batch_size=8,
+        epochs=3,
+        callbacks=[callback],
+        verbose=0,
+    )
+    return folder, vae, fitted.history
+
+
+def picture(tags, name, index=-1):
+    _, value = tags[f"pictures/{name}"][index]
+    return tf.io.decode_png(value.tolist()[2]).numpy() / 255.0
 
 
 @pytest.mark.parametrize(("split", "prefix"), [("train", ""), ("validation", "val_")])
 def test_the_loss_and_its_terms_are_written_for_both_splits(board, split, prefix):
     folder, _, history = board
     tags = logged(folder / split)
-    for name in ("loss", "reconstruction_loss", "kl_loss", "elbo"):
+    for name in ("loss", "reconstruction_loss", "kl_loss", "elbo", "beta"):
         values = tags[f"epoch_{name}"]
         assert [step for step, _ in values] == [0, 1, 2]
         np.testing.assert_allclose(
@@ -70,53 +107,228 @@ def test_the_loss_and_its_terms_are_written_for_both_splits(board, split, prefix
         )
 
 
-def test_prior_samples_are_written_as_images_every_other_epoch(board):
+def test_every_tag_is_written_as_often_as_it_should(board):
     tags = logged(board[0] / "train")
-    assert [step for step, _ in tags["prior_samples"]] == [0, 2]
-    for _, value in tags["prior_samples"]:
-        width, height, *pictures = value.tolist()
-        assert (int(width), int(height)) == (8, 8)
-        assert len(pictures) == 3
-    assert "prior_samples" not in logged(board[0] / "validation")
+    for name in SCALARS | {"epoch_learning_rate"}:
+        assert [step for step, _ in tags[name]] == [0, 1, 2], name
+    for name in HISTOGRAMS | {f"pictures/{name}" for name in PICTURES}:
+        assert [step for step, _ in tags[name]] == [0, 2], name
+    assert {t for t in tags if not t.startswith("epoch_")} == (
+        SCALARS | HISTOGRAMS | {f"pictures/{name}" for name in PICTURES}
+    )
+    assert not {t for t in logged(board[0] / "validation") if t.startswith(("pictures", "latents"))}
 
 
-def test_the_images_are_the_means_of_the_models_samples(board):
+def test_the_values_are_those_of_the_model(board):
     folder, vae, _ = board
-    _, value = logged(folder / "train")["prior_samples"][-1]
-    pictures = np.stack([tf.io.decode_png(png).numpy() for png in value.tolist()[2:]])
-    means = vae.sample(3, seed=5).mean
-    assert pictures.shape == means.shape == (3, 8, 8, 1)
-    np.testing.assert_allclose(pictures / 255.0, means, atol=1.0 / 255.0)
+    tags, (x, _) = logged(folder / "train"), examples()
+    assert series(tags, "weights/beta") == pytest.approx([3 / 18, 6 / 18, 9 / 18])
+    assert series(tags, "training/gradient_norm")[-1] == pytest.approx(vae.gradient_norm(x))
+    active = kv.evaluation.active_dimensions(vae.encode(x).mean).sum()
+    assert series(tags, "latents/active_units")[-1] == active
+    assert min(series(tags, "training/examples_per_second")) > 0.0
+    for name, values in zip(("mean", "stddev"), vae.encode(x)):
+        bins = tags[f"latents/posterior_{name}"][-1][1]
+        assert bins[:, 2].sum() == values.size
+        assert bins[0, 0] == pytest.approx(values.min(), abs=1e-5)
+        assert bins[-1, 1] == pytest.approx(values.max(), abs=1e-5)
 
 
-def test_no_images_are_written_where_none_are_wanted(tmp_path):
-    fit(kv.callbacks.TensorBoard(tmp_path, num_images=0), (8, 8, 1), epochs=1)
+def test_the_pictures_are_the_means_that_the_model_decodes(board):
+    folder, vae, _ = board
+    tags, (x, _) = logged(folder / "train"), examples()
+    close = {"atol": 1.0 / 255.0}
+    means = vae.sample(5, seed=5).mean
+    drawn = picture(tags, "samples")
+    assert drawn.shape == (2 * 9 - 1, 3 * 9 - 1, 1)
+    np.testing.assert_allclose(drawn[:8, :8], means[0], **close)
+    np.testing.assert_allclose(drawn[9:, 9:17], means[4], **close)
+    pairs = picture(tags, "reconstructions")
+    np.testing.assert_allclose(pairs[:8, 9:17], x[1], **close)
+    np.testing.assert_allclose(pairs[9:, 9:17], vae.reconstruct(x)[1], **close)
+    plane = picture(tags, "plane")
+    assert plane.shape == (15 * 8, 15 * 8, 1)
+    np.testing.assert_allclose(plane[56:64, 56:64], vae.decode(np.zeros((1, 2)))[0], **close)
+
+
+def test_the_gradient_s_norm_is_that_of_the_loss(binary):
+    vae = compiled(likelihood="normal")
+    norm = vae.gradient_norm(binary)
+    before = [v.numpy() for v in vae.weights]
+    with tf.GradientTape() as tape:  # the bound in closed form, from the same draws
+        noise = vae.graph.noise(tf.constant(binary), 1, tf.constant(vae.sampling.seed))
+        q = vae.posterior(binary)
+        z = q.mean() + q.stddev() * noise
+        p = vae.observation(z)
+        kl = 0.5 * (q.mean() ** 2 + q.variance() - 1.0 - 2.0 * tf.math.log(q.stddev()))
+        loss = tf.reduce_mean(tf.reduce_sum(kl, -1) - p.log_prob(binary))
+    gradients = tape.gradient(loss, [v.value for v in vae.trainable_variables])
+    assert norm == pytest.approx(float(tf.linalg.global_norm(gradients)), rel=1e-4)
+    assert all(np.array_equal(b, v.numpy()) for b, v in zip(before, vae.weights))
+
+
+def test_the_graph_shows_encoder_and_decoder(board):
+    (path,) = (board[0] / "train").iterdir()
+    graphs = [e.graph_def for e in tf.compat.v1.train.summary_iterator(str(path)) if e.graph_def]
+    graph = tf.compat.v1.GraphDef.FromString(graphs[0])
+    names = {node.name.split("/")[0] for node in graph.node}
+    assert {"encoder_1", "decoder_1"} <= names or {"encoder", "decoder"} <= names, names
+
+
+def test_the_projector_gets_codes_labels_and_pictures(board):
+    folder, vae, _ = board
+    x, labels = examples()
+    config = (folder / "projector_config.pbtxt").read_text()
+    for file in ("codes.tsv", "labels.tsv", "sprite.png"):
+        assert f'"{file}"' in config
+    codes = np.loadtxt(folder / "codes.tsv", delimiter="\t")
+    np.testing.assert_allclose(codes, vae.encode(x).mean, rtol=1e-4, atol=1e-5)
+    words = (folder / "labels.tsv").read_text().splitlines()
+    assert words == [("a", "b", "c")[label] for label in labels]
+    sprite = tf.io.decode_png(tf.io.read_file(str(folder / "sprite.png"))).numpy()
+    assert sprite.shape == (24, 24, 1)
+    np.testing.assert_allclose(sprite[8:16, 8:16, 0] / 255.0, x[4, ..., 0])
+
+
+def test_the_hyperparameters_are_flat(board):
+    from tensorboard.plugins.hparams import plugin_data_pb2
+
+    found = {}
+    for path in board[0].glob("events*"):
+        for event in tf.compat.v1.train.summary_iterator(str(path)):
+            for value in event.summary.value:
+                content = value.metadata.plugin_data.content
+                data = plugin_data_pb2.HParamsPluginData.FromString(content)
+                found[data.WhichOneof("data")] = data
+    assert set(found) == {"experiment", "session_start_info", "session_end_info"}
+    hparams = found["session_start_info"].session_start_info.hparams
+    assert set(hparams) == {"epochs", "of/shape", "of/rate", "of/none"}
+    assert hparams["of/rate"].number_value == 0.5
+    assert hparams["of/shape"].string_value == str(IMAGE)
+
+
+def test_pictures_are_ten_of_each_tag_at_most(tmp_path):
+    callback = kv.callbacks.TensorBoard(tmp_path, num_images=1)
+    vae = compiled(IMAGE)
+    vae.fit(events(IMAGE, 4), epochs=23, batch_size=4, callbacks=[callback], verbose=0)
     tags = logged(tmp_path / "train")
-    assert "epoch_loss" in tags
-    assert "prior_samples" not in tags
+    assert [step for step, _ in tags["pictures/samples"]] == list(range(0, 23, 3))
+    assert len(tags["training/gradient_norm"]) == 23
+
+
+def test_examples_may_be_given_and_streams_of_training_data_are_left_alone(tmp_path):
+    seen = []
+
+    def batches():
+        seen.append(True)
+        yield from events().reshape(3, 8, 6)
+
+    stream = tf.data.Dataset.from_generator(
+        batches, output_signature=tf.TensorSpec([None, 6])
+    ).apply(tf.data.experimental.assert_cardinality(3))
+    compiled().fit(
+        stream, epochs=1, callbacks=[kv.callbacks.TensorBoard(tmp_path / "a")], verbose=0
+    )
+    assert len(seen) == 1
+    tags = logged(tmp_path / "a" / "train")
+    assert "training/examples_per_second" in tags
+    assert not HISTOGRAMS & set(tags)
+    assert not (tmp_path / "a" / "codes.tsv").exists()
+    callback = kv.callbacks.TensorBoard(
+        tmp_path / "b", examples=tf.data.Dataset.from_tensor_slices(events()).batch(5)
+    )
+    compiled().fit(stream, epochs=1, callbacks=[callback], verbose=0)
+    assert set(logged(tmp_path / "b" / "train")) >= HISTOGRAMS
+    assert len(np.loadtxt(tmp_path / "b" / "codes.tsv")) == 24
+
+
+def test_a_plain_autoencoder_is_watched_too(tmp_path):
+    vae = kv.recipes.autoencoder((6,), 2, network="dense:widths=[8]")
+    vae.compile()
+    vae.fit(events(), epochs=1, callbacks=[kv.callbacks.TensorBoard(tmp_path)], verbose=0)
+    tags = set(logged(tmp_path / "train"))
+    assert "latents/active_units" in tags
+    assert not {tag for tag in tags if "kl_per" in tag}
+
+
+def test_workers_that_are_not_the_chief_write_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr("keras_vae.callbacks.base.is_chief", lambda model: False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        vae = collapsed_fit(kv.callbacks.TensorBoard(tmp_path), kv.callbacks.CollapseWarning(1))
+    assert not vae.history.history["loss"][0] < 0.0
+    assert list(tmp_path.rglob("*")) == []
 
 
 @pytest.mark.parametrize("event_shape", [(6,), (4, 4, 2)])
-def test_events_that_are_no_images_get_none(tmp_path, event_shape):
+def test_events_that_are_no_images_get_no_pictures_but_bars(tmp_path, event_shape):
     fit(kv.callbacks.TensorBoard(tmp_path), event_shape, epochs=1)
     tags = logged(tmp_path / "train")
-    assert len(tags["epoch_loss"]) == 1
-    assert "prior_samples" not in tags
+    assert {tag for tag in tags if tag.startswith("pictures")} == {"pictures/kl_per_dimension"}
+    assert not (tmp_path / "sprite.png").exists()
 
 
 def test_colours_are_drawn(tmp_path):
-    fit(kv.callbacks.TensorBoard(str(tmp_path), num_images=2), (4, 4, 3), epochs=1)
-    ((step, value),) = logged(tmp_path / "train")["prior_samples"]
-    assert step == 0
-    assert tf.io.decode_png(value.tolist()[2]).shape == (4, 4, 3)
+    fit(kv.callbacks.TensorBoard(str(tmp_path), num_images=4), (4, 4, 3), epochs=1)
+    assert picture(logged(tmp_path / "train"), "samples").shape == (9, 9, 3)
 
 
-def test_drawing_images_changes_no_figure(tmp_path):
+def test_watching_changes_no_figure(tmp_path):
     keras.utils.set_random_seed(0)
-    _, plain = fit(kv.callbacks.Progress(rich.console.Console(file=io.StringIO())), (8, 8, 1))
+    _, plain = fit(kv.callbacks.Progress(rich.console.Console(file=io.StringIO())), IMAGE)
     keras.utils.set_random_seed(0)
-    _, watched = fit(kv.callbacks.TensorBoard(tmp_path), (8, 8, 1))
+    _, watched = fit(kv.callbacks.TensorBoard(tmp_path), IMAGE)
     assert watched == plain
+
+
+# Collapse
+
+
+def collapsed_fit(*callbacks, beta=1000.0, epochs=2, **options):
+    vae = compiled(objective=kv.objectives.ELBO(beta=beta), **options)
+    x = two_clusters()
+    vae.compile(keras.optimizers.Adam(0.02))
+    vae.fit(x, validation_data=(x,), epochs=epochs, batch_size=30, callbacks=callbacks, verbose=0)
+    return vae
+
+
+def two_clusters(count=300):
+    rng = np.random.default_rng(3)
+    centre = np.where(rng.random((count, 1)) < 0.5, 0.95, 0.05)
+    return (rng.random((count, 6)) < centre).astype("float32")
+
+
+def test_a_collapsed_model_is_called_so_once():
+    with pytest.warns(UserWarning, match="The posterior has collapsed: 0 of 2") as caught:
+        collapsed_fit(kv.callbacks.CollapseWarning(patience=2), epochs=12)
+    ours = [str(each.message) for each in caught if "collapsed" in str(each.message)]
+    assert len(ours) == 1
+    assert "a model without latents" in ours[0]
+    assert "Try a warm-up" in ours[0]
+    assert "for 2 epochs" in ours[0]
+
+
+def test_a_healthy_model_is_not():
+    vae = collapsed_fit(kv.callbacks.CollapseWarning(patience=1), beta=1.0, epochs=1)
+    vae.fit(two_clusters(), epochs=20, batch_size=30, verbose=0)
+    vae.fit(
+        two_clusters(), epochs=2, callbacks=[kv.callbacks.CollapseWarning(patience=1)], verbose=0
+    )
+    found = kv.evaluation.collapse(vae, two_clusters())
+    assert not found.collapsed
+    assert found.sentence() == f"{found.active.sum()} of 2 latent dimensions are active."
+    assert -found.elbo < found.without_latents
+
+
+def test_the_score_without_latents_is_the_entropy_of_each_column():
+    x = two_clusters(1000)
+    share = x.mean(0)
+    entropy = -(share * np.log(share) + (1 - share) * np.log(1 - share)).sum()
+    assert kv.evaluation.score_without_latents(compiled(), x) == pytest.approx(entropy, rel=1e-5)
+    real = np.random.default_rng(0).normal(2.0, 3.0, (1000, 6)).astype("float32")
+    normal = compiled(likelihood="normal:variance=learned")
+    expected = (0.5 * np.log(2 * np.pi * np.e * real.var(0))).sum()
+    assert kv.evaluation.score_without_latents(normal, real) == pytest.approx(expected, rel=1e-3)
 
 
 def test_without_tensorboard_the_construction_fails_with_the_remedy(monkeypatch, tmp_path):
@@ -134,9 +346,9 @@ def test_without_tensorboard_the_construction_fails_with_the_remedy(monkeypatch,
 @pytest.mark.parametrize(
     ("options", "error", "words"),
     [
-        ({"num_images": -1}, ValueError, "num_images is -1; expected a whole number of at least 0"),
+        ({"num_images": 0}, ValueError, "num_images is 0; expected a whole number of at least 1"),
         ({"num_images": 2.5}, TypeError, "num_images is 2.5"),
-        ({"image_freq": 0}, ValueError, "image_freq is 0; expected a whole number of at least 1"),
+        ({"image_freq": -1}, ValueError, "image_freq is -1; expected a whole number of at least 0"),
         ({"seed": "x"}, TypeError, "seed is 'x'; expected a whole number"),
     ],
 )

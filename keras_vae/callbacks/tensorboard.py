@@ -1,22 +1,52 @@
-"""Runs in TensorBoard, with pictures of what the model generates."""
+"""Runs in TensorBoard: the bound and its parts, the latents, and what the model generates."""
 
 import importlib.util
+import math
 import os
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
-from keras_vae import _checks, plots
+from keras_vae import _checks, distribute, evaluation, plots
+from keras_vae.callbacks import base
+
+#: How many pictures of a tag are written when their interval is left open: TensorBoard's page keeps
+#: as many.
+PICTURES = 10
+#: Examples that the gradient is taken over, and pairs of input and reconstruction.
+GRADIENT_EXAMPLES, PAIRS = 100, 16
 
 
 class TensorBoard(keras.callbacks.TensorBoard):
-    """Keras's TensorBoard callback, and the means of prior samples as images.
+    """Keras's TensorBoard callback, and what there is to see of a variational autoencoder.
+
+    Every epoch, beside the values of training and validation and the learning rate: the weights of
+    the objective's terms (`weights/beta`), the number of active latent dimensions, the gradient's
+    norm, and the examples per second. At an interval, as pictures from fixed seeds and fixed
+    examples: reconstructions, samples from p(z), each latent by itself, the plane of two latents,
+    the KL of each dimension; and as histograms the means and standard deviations of q(z|x). At the
+    start the graph of encoder and decoder and the hyperparameters, at the end the posterior means
+    for the Projector, with labels and small pictures.
+
+    On several workers the chief alone writes. Nothing of it changes the training. It costs less
+    than 5 % of the time of an epoch of MNIST; `benchmarks/tensorboard.py` measures it.
 
     Args:
         log_dir: Folder of the event files.
-        num_images: How many samples are drawn; 0 for none. Events that are no images get none.
-        image_freq: Every how many epochs.
+        image_freq: Every how many epochs there are pictures and histograms; 0 for never. By default
+            so that ten of each are written: TensorBoard shows no more, and the disk stays free.
+        num_images: Samples in a picture.
+        examples: What is watched: an array (n, E), a pair (x, labels), or a `tf.data.Dataset` of
+            batches of them. By default the validation data, else training data that is an array;
+            without either, what needs examples is left out.
+        num_examples: At most so many of them, the first.
+        label_names: What labels are called in the Projector, in rising order.
+        hparams: Hyperparameters by name; nested ones are flattened. By default the model's parts.
         seed: Of the samples; the same latents are decoded each time.
         **kwargs: Those of `keras.callbacks.TensorBoard`.
 
@@ -27,8 +57,12 @@ class TensorBoard(keras.callbacks.TensorBoard):
     def __init__(
         self,
         log_dir: str | os.PathLike[str] = "logs",
-        num_images: int = 16,
-        image_freq: int = 1,
+        image_freq: int | None = None,
+        num_images: int = 64,
+        examples: Any = None,
+        num_examples: int = 1000,
+        label_names: Sequence[str] = (),
+        hparams: Mapping[str, Any] | None = None,
         seed: int = 0,
         **kwargs: Any,
     ) -> None:
@@ -38,16 +72,191 @@ class TensorBoard(keras.callbacks.TensorBoard):
                 "run `pip install tensorboard`."
             )
         super().__init__(log_dir=os.fspath(log_dir), **kwargs)
-        self.num_images = _checks.integer("num_images", num_images, 0)
-        self.image_freq = _checks.integer("image_freq", image_freq)
+        self.image_freq = (
+            None if image_freq is None else _checks.integer("image_freq", image_freq, 0)
+        )
+        self.num_images = _checks.integer("num_images", num_images)
+        self.examples = examples
+        self.num_examples = _checks.integer("num_examples", num_examples)
+        self.label_names = tuple(label_names)
+        self.hparams = hparams
         self.seed = tuple(_checks.seed_pair(seed).tolist())
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Writes the epoch's values, then the images."""
-        super().on_epoch_end(epoch, logs)
-        drawn = self.num_images and plots.is_image(self.model.event_shape)
-        if not drawn or epoch % self.image_freq:
+    def set_model(self, model: Any) -> None:
+        """Takes the model; on workers that are not the chief, every writer then writes nothing."""
+        super().set_model(model)
+        self._writes = base.is_chief(model)
+        if not self._writes:
+            noop = tf.summary.create_noop_writer
+            self._writers = {"train": noop(), "val": noop()}
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Writes the graph and the hyperparameters, and picks the examples."""
+        super().on_train_begin(logs)
+        epochs = (self.params or {}).get("epochs") or 1
+        freq = self.image_freq
+        self._freq = math.ceil(epochs / PICTURES) if freq is None else freq
+        self._watched = None
+        if not self._writes:
             return
-        means = self.model.sample(self.num_images, seed=self.seed).mean
-        with self._train_writer.as_default():
-            tf.summary.image("prior_samples", means, step=epoch, max_outputs=self.num_images)
+        self._watched = base.watched(self.model, self.examples, self.num_examples)
+        _write_hparams(Path(self.log_dir), self.hparams or _hparams_of(self.model))
+        if self.write_graph:
+            spec = tf.TensorSpec([None, *self.model.event_shape], tf.float32)
+            whole = tf.function(self.model.graph.reconstruct).get_concrete_function(spec)
+            with self._train_writer.as_default():
+                tf.summary.graph(whole.graph)
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Starts the clock."""
+        super().on_epoch_begin(epoch, logs)
+        self._started, self._speed = time.perf_counter(), None
+
+    def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Stops the clock before the validation, which forgets how many examples there were."""
+        super().on_test_begin(logs)
+        self._measure()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Writes the epoch's values, then pictures and histograms when it is their turn."""
+        self._measure()
+        super().on_epoch_end(epoch, logs)
+        if not self._writes:
+            return
+        with self._train_writer.as_default(epoch):
+            self._write_scalars()
+            if self._freq and epoch % self._freq == 0:
+                self._write_pictures()
+
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        """Writes the files of the Projector."""
+        if self._watched is not None:
+            codes = self.model.encode(self._watched.x).mean
+            _write_projector(Path(self.log_dir), codes, self._watched, self.label_names)
+        if self._writes:
+            _write_session_end(Path(self.log_dir))
+        super().on_train_end(logs)
+
+    def _measure(self) -> None:
+        """Keeps the examples per second of this epoch; several workers cannot count them alone."""
+        started, strategy = getattr(self, "_started", None), self.model.distribute_strategy
+        if started is None or self._speed is not None or distribute.is_multi_worker(strategy):
+            return
+        # the weight of an example is 1 unless there are sample weights
+        count = float(tf.convert_to_tensor(self.model.metrics[0].count))
+        self._speed = count / (time.perf_counter() - started)
+
+    def _write_scalars(self) -> None:
+        step = int(tf.convert_to_tensor(self.model.optimizer.iterations))
+        for name, value in self.model.objective.weights_at(step).items():
+            tf.summary.scalar(f"weights/{name}", value)
+        if self._speed is not None:
+            tf.summary.scalar("training/examples_per_second", self._speed)
+        if self._watched is not None:
+            few = self._watched.x[:GRADIENT_EXAMPLES]
+            tf.summary.scalar("training/gradient_norm", self.model.gradient_norm(few))
+            means = self.model.encode(self._watched.x).mean
+            active = int(evaluation.active_dimensions(means).sum())
+            tf.summary.scalar("latents/active_units", active)
+
+    def _write_pictures(self) -> None:
+        model, image = self.model, plots.is_image(self.model.event_shape)
+        if image:
+            _picture("samples", _rows(model.sample(self.num_images, seed=self.seed).mean))
+            if model.latent.output_dim == 2:
+                _picture("plane", _rows(model.decode(plots.plane_codes()), gap=0))
+        if self._watched is None:
+            return
+        x = self._watched.x
+        encoding = model.encode(x)
+        tf.summary.histogram("latents/posterior_mean", encoding.mean)
+        tf.summary.histogram("latents/posterior_stddev", encoding.stddev)
+        kl = evaluation.kl_per_dimension(model, x)
+        if image:
+            pairs = np.stack([x[:PAIRS], model.reconstruct(x[:PAIRS])])
+            _picture("reconstructions", plots.mosaic(pairs))
+        if kl is not None:
+            tf.summary.histogram("latents/kl_per_dimension", kl)
+            bars = plots.kl_per_dimension(kl, evaluation.active_dimensions(encoding.mean))
+            _picture("kl_per_dimension", plots.pixels(bars))
+            if image:
+                _picture("traversals", plots.mosaic(evaluation.traversals(model, x, kl)[0]))
+
+
+def _picture(name: str, image: np.ndarray) -> None:
+    tf.summary.image(f"pictures/{name}", image[None])
+
+
+def _rows(images: np.ndarray, gap: int = 1) -> np.ndarray:
+    """Returns images (n, H, W, C) as one picture of about as many rows as columns."""
+    columns = math.ceil(math.sqrt(len(images)))
+    missing = -len(images) % columns
+    filled = np.concatenate([images, np.ones((missing, *images.shape[1:]), images.dtype)])
+    return plots.mosaic(filled.reshape(-1, columns, *images.shape[1:]), gap)
+
+
+def _hparams_of(model: Any) -> dict[str, Any]:
+    parts = {part: repr(getattr(model, part)) for part in ("likelihood", "latent", "objective")}
+    return {**parts, "optimizer": model.optimizer.name, "parameters": model.count_params()}
+
+
+def _flat(values: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    """Returns nested values by paths of names, each a number, a truth value or words."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{above}{name}/")
+        else:
+            plain = isinstance(value, (bool, int, float, str))
+            flat[f"{above}{name}"] = value if plain else str(value)
+    return flat
+
+
+def _write_hparams(folder: Path, values: Mapping[str, Any]) -> None:
+    from tensorboard.plugins.hparams import api
+
+    flat = _flat(values)
+    metrics = [
+        api.Metric("epoch_elbo", group=group, display_name=f"ELBO, {group}")
+        for group in ("train", "validation")
+    ]
+    with tf.summary.create_file_writer(str(folder)).as_default(step=0):
+        api.hparams_config(hparams=[api.HParam(name) for name in flat], metrics=metrics)
+        api.hparams(flat)
+
+
+def _write_session_end(folder: Path) -> None:
+    from tensorboard.plugins.hparams import api_pb2, summary
+
+    end = summary.session_end_pb(api_pb2.STATUS_SUCCESS)
+    with tf.summary.create_file_writer(str(folder)).as_default(step=0):
+        tf.summary.experimental.write_raw_pb(end.SerializeToString(), step=0)
+
+
+def _write_projector(
+    folder: Path, codes: np.ndarray, watched: base.Watched, names: Sequence[str]
+) -> None:
+    """Writes codes (n, D), and where there are any their labels and pictures, for the Projector."""
+    from google.protobuf import text_format
+    from tensorboard.plugins import projector
+
+    config = projector.ProjectorConfig()
+    embedding = config.embeddings.add(tensor_name="posterior_mean", tensor_path="codes.tsv")
+    np.savetxt(folder / "codes.tsv", codes, fmt="%.6g", delimiter="\t")
+    if watched.labels is not None:
+        embedding.metadata_path = "labels.tsv"
+        (folder / "labels.tsv").write_text("\n".join(_named(watched.labels, names)) + "\n")
+    if plots.is_image(watched.x.shape[1:]):
+        embedding.sprite.image_path = "sprite.png"
+        height, width = watched.x.shape[1:3]
+        embedding.sprite.single_image_dim.extend([width, height])
+        pixels = np.uint8(255.0 * np.clip(_rows(watched.x, gap=0), 0.0, 1.0))
+        tf.io.write_file(str(folder / "sprite.png"), tf.io.encode_png(pixels))
+    (folder / "projector_config.pbtxt").write_text(text_format.MessageToString(config))
+
+
+def _named(labels: np.ndarray, names: Sequence[str]) -> list[str]:
+    """Returns labels in words, by their names where these are as many."""
+    classes, group = np.unique(labels, return_inverse=True)
+    words = names if len(names) == len(classes) else [str(each) for each in classes]
+    return [" ".join(str(words[each]).split()) for each in group]

@@ -8,11 +8,8 @@ import numpy as np
 import tensorflow as tf
 
 from keras_vae import _checks
+from keras_vae.evaluation.base import active_dimensions
 from keras_vae.model import VAE
-
-#: A latent dimension is active when the variance of its posterior mean over the data is above this
-#: (Burda, Grosse and Salakhutdinov, Importance Weighted Autoencoders, 2016, section 5).
-ACTIVE_VARIANCE = 0.01
 
 
 def evaluate(
@@ -115,7 +112,7 @@ def _summary(
         elif not vae.likelihood.discrete and levels is not None:
             summary["bits_per_dim"] = float((per_element + math.log(levels)) / math.log(2.0))
     summary["normalised"] = whole or not vae.likelihood.discrete
-    summary["active_units"] = int((exact["mean"].var(axis=0) > ACTIVE_VARIANCE).sum())
+    summary["active_units"] = int(active_dimensions(exact["mean"]).sum())
     summary["num_samples"] = num_samples
     summary["num_examples"] = count
     return summary

@@ -66,6 +66,11 @@ class Objective(Part):
             )
         return schedule
 
+    def weights_at(self, step: int) -> dict[str, float]:
+        """Returns the terms' weights that are in force at a step of the optimiser, by name."""
+        weights = {name: value for name, value in vars(self).items() if isinstance(value, Schedule)}
+        return {name: float(schedule(step)) for name, schedule in weights.items()}
+
     def __setattr__(self, name: str, value: Any) -> None:
         if isinstance(getattr(self, "__dict__", {}).get(name), Schedule):
             raise AttributeError(

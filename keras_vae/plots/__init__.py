@@ -12,6 +12,8 @@ from keras_vae.plots.images import (
     interpolations,
     is_image,
     latent_plane,
+    mosaic,
+    pixels,
     reconstructions,
     traversals,
 )
@@ -32,7 +34,9 @@ __all__ = [
     "latent_plane",
     "latent_scatter",
     "linear",
+    "mosaic",
     "pair_plot",
+    "pixels",
     "plane_codes",
     "reconstructions",
     "spherical",

@@ -175,6 +175,31 @@ def latent_plane(
     return base.settled(drawn, axes)
 
 
+def mosaic(images: np.ndarray, gap: int = 1) -> np.ndarray:
+    """Returns images as one, without a figure around it: what TensorBoard takes.
+
+    Args:
+        images: (rows, columns, H, W, C).
+        gap: White pixels between neighbours.
+
+    Returns: (rows * (H + gap) - gap, columns * (W + gap) - gap, C).
+    """
+    rows, columns, height, width, channels = images.shape
+    padded = np.ones((rows, columns, height + gap, width + gap, channels), images.dtype)
+    padded[:, :, :height, :width] = images
+    whole = padded.swapaxes(1, 2).reshape(rows * (height + gap), columns * (width + gap), channels)
+    return whole[: len(whole) - gap, : whole.shape[1] - gap]
+
+
+def pixels(figure: "Figure") -> np.ndarray:
+    """Returns what a figure looks like, (H, W, 3) of float32 between 0 and 1."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba(), np.float32)[..., :3] / np.float32(255.0)
+
+
 def _tick_plane(axes: Any, quantiles: np.ndarray, height: int, width: int) -> None:
     written = [base.numeral(value, 1) for value in quantiles]
     middles = np.arange(len(quantiles)) + 0.5
