@@ -34,13 +34,13 @@ def brief(what: object, most: int = 200) -> str:
     return text if len(text) <= most else f"{text[: most - 4]} ..."
 
 
-def near(received: object, known: Iterable[str]) -> str:
+def near(received: object, known: Iterable[object]) -> str:
     """Returns " Did you mean 'x'?" or "" for a word that is none of `known`."""
-    close = difflib.get_close_matches(str(received), list(known), n=1)
+    close = difflib.get_close_matches(str(received), map(str, known), n=1)
     return f" Did you mean {close[0]!r}?" if close else ""
 
 
-def one_of(name: str, received: object, known: Sequence[str]) -> Any:
+def one_of(name: str, received: object, known: Sequence[object]) -> Any:
     """Returns `received`, one of `known`.
 
     Raises:
