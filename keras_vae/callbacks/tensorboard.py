@@ -83,12 +83,17 @@ class TensorBoard(keras.callbacks.TensorBoard):
         self.seed = tuple(_checks.seed_pair(seed).tolist())
 
     def set_model(self, model: Any) -> None:
-        """Takes the model; on workers that are not the chief, every writer then writes nothing."""
-        super().set_model(model)
+        """Takes the model; on workers that are not the chief, every writer writes nothing."""
         self._writes = base.is_chief(model)
-        if not self._writes:
-            noop = tf.summary.create_noop_writer
-            self._writers = {"train": noop(), "val": noop()}
+        super().set_model(model)
+
+    @property
+    def _train_writer(self) -> Any:
+        return super()._train_writer if self._writes else tf.summary.create_noop_writer()
+
+    @property
+    def _val_writer(self) -> Any:
+        return super()._val_writer if self._writes else tf.summary.create_noop_writer()
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Writes the graph and the hyperparameters, and picks the examples."""

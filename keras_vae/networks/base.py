@@ -123,7 +123,7 @@ def dense_stack(hidden: Any, widths: Sequence[int], style: Style, role: str) -> 
 
 
 def dense_widths(shape: Shape) -> tuple[int, int]:
-    """Returns default widths: twice the power of two at or above 4 elements' worth, 64 to 512.
+    """Returns two default widths: the power of two at or above 4 units per element, 64 to 512.
 
     That is 512 from 65 elements on, 256 for 8 x 8 pixels, 64 for up to 16 elements.
     """
