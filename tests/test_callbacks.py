@@ -193,6 +193,11 @@ def test_the_projector_gets_codes_labels_and_pictures(board):
 def test_the_hyperparameters_are_flat(board):
     from tensorboard.plugins.hparams import plugin_data_pb2
 
+    values = {"loss", "elbo", "val_loss", "val_elbo"}
+    finals = logged(board[0])
+    assert {name for name in finals if name.startswith("final/")} == {f"final/{n}" for n in values}
+    for name in values:
+        assert series(finals, f"final/{name}") == pytest.approx([board[2][name][-1]])
     found = {}
     for path in board[0].glob("events*"):
         for event in tf.compat.v1.train.summary_iterator(str(path)):
@@ -200,6 +205,7 @@ def test_the_hyperparameters_are_flat(board):
                 content = value.metadata.plugin_data.content
                 data = plugin_data_pb2.HParamsPluginData.FromString(content)
                 found[data.WhichOneof("data")] = data
+    found.pop(None)  # the scalars
     assert set(found) == {"experiment", "session_start_info", "session_end_info"}
     hparams = found["session_start_info"].session_start_info.hparams
     assert set(hparams) == {"epochs", "of/shape", "of/rate", "of/none"}

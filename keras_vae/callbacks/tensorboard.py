@@ -20,6 +20,8 @@ from keras_vae.callbacks import base
 PICTURES = 10
 #: Examples that the gradient is taken over, and pairs of input and reconstruction.
 GRADIENT_EXAMPLES, PAIRS = 100, 16
+#: The values of the last epoch that stand beside the hyperparameters.
+FINAL = ("loss", "elbo", "val_loss", "val_elbo")
 
 
 class TensorBoard(keras.callbacks.TensorBoard):
@@ -134,12 +136,12 @@ class TensorBoard(keras.callbacks.TensorBoard):
                 self._write_pictures()
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        """Writes the files of the Projector."""
+        """Writes the files of the Projector, and the last values beside the hyperparameters."""
         if self._watched is not None:
             codes = self.model.encode(self._watched.x).mean
             _write_projector(Path(self.log_dir), codes, self._watched, self.label_names)
         if self._writes:
-            _write_session_end(Path(self.log_dir))
+            _write_session_end(Path(self.log_dir), logs or {})
         super().on_train_end(logs)
 
     def _measure(self) -> None:
@@ -221,20 +223,25 @@ def _write_hparams(folder: Path, values: Mapping[str, Any]) -> None:
     from tensorboard.plugins.hparams import api
 
     flat = _flat(values)
-    metrics = [
-        api.Metric("epoch_elbo", group=group, display_name=f"ELBO, {group}")
-        for group in ("train", "validation")
-    ]
+    metrics = [api.Metric(f"final/{name}", display_name=name) for name in FINAL]
     with tf.summary.create_file_writer(str(folder)).as_default(step=0):
         api.hparams_config(hparams=[api.HParam(name) for name in flat], metrics=metrics)
         api.hparams(flat)
 
 
-def _write_session_end(folder: Path) -> None:
+def _write_session_end(folder: Path, logs: Mapping[str, Any]) -> None:
+    """Writes that the training is over, and with what values.
+
+    They stand in the folder of the hyperparameters, since TensorBoard does not find those of
+    `train` and `validation` when it is started on this very folder.
+    """
     from tensorboard.plugins.hparams import api_pb2, summary
 
     end = summary.session_end_pb(api_pb2.STATUS_SUCCESS)
     with tf.summary.create_file_writer(str(folder)).as_default(step=0):
+        for name in FINAL:
+            if name in logs:
+                tf.summary.scalar(f"final/{name}", logs[name])
         tf.summary.experimental.write_raw_pb(end.SerializeToString(), step=0)
 
 
