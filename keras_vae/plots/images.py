@@ -203,7 +203,7 @@ def pixels(figure: "Figure") -> np.ndarray:
 def _tick_plane(axes: Any, quantiles: np.ndarray, height: int, width: int) -> None:
     written = [base.numeral(value, 1) for value in quantiles]
     middles = np.arange(len(quantiles)) + 0.5
-    shown = slice(None, None, math.ceil(len(quantiles) / 20))
+    shown = slice(None, None, math.ceil(len(quantiles) / 8))
     axes.set_xticks(middles[shown] * width, written[shown])
     axes.set_yticks(middles[shown] * height, written[::-1][shown])
     axes.set_xlabel("z0", fontsize=base.LABEL)
