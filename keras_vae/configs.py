@@ -176,13 +176,14 @@ def read_json(
     return values
 
 
-def load_data(config: Config, download: bool = False) -> Data:
-    """Returns the data set of a config."""
+def load_data(config: Config, download: bool = False, labels: bool | None = False) -> Data:
+    """Returns the data set of a config; with `labels` None, labels where there are any."""
     return datasets.load(
         config.data,
         config.batch_size,
         binarize=config.binarize,
         dequantize=config.dequantize,
+        labels=labels,
         image_size=config.image_size,
         skip_corrupt=config.skip_corrupt,
         download=download,

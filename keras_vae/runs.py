@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 import rich.console
 import rich.markup
 import rich.progress
@@ -33,6 +32,8 @@ from keras_vae.model import VAE, load
 CONFIG, MODEL, SAVED_MODEL = "config.json", "model.keras", "saved_model"
 #: Importance samples per example.
 NUM_SAMPLES = 5000
+#: How many test examples figures are drawn of.
+DRAWN = 2000
 HISTORY, METRICS, FIGURES, TENSORBOARD = "history.csv", "metrics.json", "figures", "tensorboard"
 
 
@@ -64,7 +65,7 @@ def train(
     _checks.number("learning_rate", config.learning_rate, 0.0, above=True)
     keras.utils.set_random_seed(_checks.integer("seed", config.seed, 0, 2**32 - 1))
     config = dataclasses.replace(config, data=_from_anywhere(config.data))
-    data = configs.load_data(config, download)
+    data = configs.load_data(config, download, labels=None)
     chosen, reasons = configs.resolve(config, data)
     with distribute.strategy(config.strategy).scope():
         vae = configs.compiled(chosen, data)
@@ -75,7 +76,9 @@ def train(
         _write_json(folder / CONFIG, dataclasses.asdict(chosen))
         with _beside(folder / MODEL) as beside:
             vae.save(beside)
-    _fill(folder, vae, data, history)
+    export.saved_model(vae, folder / SAVED_MODEL)
+    _save_figures(folder, {"history": plots.history(history)})
+    _draw(folder, vae, data)
     return folder
 
 
@@ -143,7 +146,7 @@ def evaluate(
         num_samples: Importance samples per example.
         console: A rich console for the progress bar; None shows nothing.
         data: Another data set than the run's; see `test_set`. The run's own figures are also
-            written to `metrics.json`, those of another set are not.
+            written to `metrics.json`, and drawn anew; those of another set are not.
 
     Raises:
         ValueError, TypeError: if the folder holds no run, or the data does not fit the model.
@@ -153,7 +156,7 @@ def evaluate(
     folder, config, vae = read(run)
     if data is None:
         check_room(folder / METRICS)
-    loaded = test_set(config, vae, data)
+    loaded = test_set(config, vae, data, labels=None if data is None else False)
     started = time.perf_counter()
     with rich.progress.Progress(console=console, disable=console is None) as bar:
         task = bar.add_task("evaluating", total=loaded.counts["test"])
@@ -169,14 +172,18 @@ def evaluate(
     metrics["training_seconds"] = training_seconds(folder)
     if data is None:
         _write_json(folder / METRICS, metrics)
+        _draw(folder, vae, loaded)
     return metrics
 
 
-def test_set(config: Config, vae: VAE, data: str | None = None) -> Data:
+def test_set(
+    config: Config, vae: VAE, data: str | None = None, labels: bool | None = False
+) -> Data:
     """Returns the data set of a run, or another that is prepared like it, for the run's model.
 
     Of another set, `test` is the test split it has of its own, or else its validation split, or
-    else all of its examples. Of the run's own it is always what was not trained on.
+    else all of its examples. Of the run's own it is always what was not trained on, with labels as
+    in `configs.load_data`.
 
     Raises:
         ValueError: if its events have another shape than the model's.
@@ -184,7 +191,7 @@ def test_set(config: Config, vae: VAE, data: str | None = None) -> Data:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "batch_size is")  # of training examples, of no use here
         if data is None or _from_anywhere(data) == config.data:
-            loaded = configs.load_data(config)
+            loaded = configs.load_data(config, labels=labels)
         else:
             loaded = configs.load_other(config, data)
     if loaded.event_shape != vae.event_shape:
@@ -258,7 +265,12 @@ def _fit(
     vae: VAE, config: Config, data: Data, folder: Path, console: Any
 ) -> dict[str, list[float]]:
     watchers = [
-        callbacks.TensorBoard(folder / TENSORBOARD, image_freq=max(1, config.epochs // 10)),
+        callbacks.TensorBoard(
+            folder / TENSORBOARD,
+            label_names=data.label_names,
+            hparams=dataclasses.asdict(config),
+        ),
+        callbacks.CollapseWarning(),
         _Clock(),
         keras.callbacks.CSVLogger(str(folder / HISTORY)),
     ]
@@ -277,18 +289,19 @@ def _fit(
     return fitted.history
 
 
-def _fill(folder: Path, vae: VAE, data: Data, history: dict[str, list[float]]) -> None:
-    export.saved_model(vae, folder / SAVED_MODEL)
-    (folder / FIGURES).mkdir()
-    pictures = {"history": plots.history(history)}
-    if plots.is_image(data.event_shape):
-        x = np.asarray(next(iter(data.test.unbatch().batch(12))))
-        title = "Test examples and reconstructions"
-        pictures["reconstructions"] = plots.reconstructions(x, vae.reconstruct(x), title)
-        means = vae.sample(64, seed=0).mean
-        pictures["samples"] = plots.image_grid(means, title="Samples from p(z), means")
+def _draw(folder: Path, vae: VAE, data: Data) -> None:
+    """Draws what the model makes of the test set into a run."""
+    drawn = next(data.test.unbatch().batch(DRAWN).as_numpy_iterator())
+    x, labels = drawn if data.labelled else (drawn, None)
+    pictures = evaluation.figures(vae, x, labels, data.label_names, data.column_names)
+    _save_figures(folder, pictures)
+
+
+def _save_figures(folder: Path, pictures: Mapping[str, Any]) -> None:
+    (folder / FIGURES).mkdir(exist_ok=True)
     for name, figure in pictures.items():
-        figure.savefig(folder / FIGURES / f"{name}.png")
+        path = folder / FIGURES / f"{name}.png"
+        write(path, lambda file, figure=figure: figure.savefig(file, format="png"))
 
 
 def write(path: str | os.PathLike[str], writer: Callable[[Any], Any]) -> None:

@@ -2,6 +2,7 @@
 
 import importlib.util
 import io
+import re
 import sys
 import warnings
 
@@ -261,7 +262,7 @@ def test_workers_that_are_not_the_chief_write_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr("keras_vae.callbacks.base.is_chief", lambda model: False)
     with warnings.catch_warnings():
         warnings.filterwarnings("error", ".*collapsed.*")
-        vae = collapsed_fit(kv.callbacks.TensorBoard(tmp_path), kv.callbacks.CollapseWarning(1))
+        vae = collapsed_fit(kv.callbacks.TensorBoard(tmp_path), kv.callbacks.CollapseWarning(1, 0))
     assert not vae.history.history["loss"][0] < 0.0
     assert list(tmp_path.rglob("*")) == []
 
@@ -306,21 +307,22 @@ def two_clusters(count=300):
 
 def test_a_collapsed_model_is_called_so_once():
     with pytest.warns(UserWarning, match="The posterior has collapsed: 0 of 2") as caught:
-        collapsed_fit(kv.callbacks.CollapseWarning(patience=2), epochs=12)
+        collapsed_fit(kv.callbacks.CollapseWarning(2, min_steps=25), epochs=15)
     ours = [str(each.message) for each in caught if "collapsed" in str(each.message)]
     assert len(ours) == 1
     assert "a model without latents" in ours[0]
     assert "Try a warm-up" in ours[0]
-    assert "for 2 epochs" in ours[0]
+    epochs = int(re.search(r"for (\d+) epochs", ours[0])[1])
+    assert epochs >= 4  # more than 2, since 4 epochs of 10 steps make 25 steps of standing still
 
 
 def test_a_healthy_model_is_not():
-    vae = collapsed_fit(kv.callbacks.CollapseWarning(patience=1), beta=1.0, epochs=1)
-    vae.fit(two_clusters(), epochs=20, batch_size=30, verbose=0)
-    vae.fit(
-        two_clusters(), epochs=2, callbacks=[kv.callbacks.CollapseWarning(patience=1)], verbose=0
-    )
-    found = kv.evaluation.collapse(vae, two_clusters())
+    x = two_clusters()
+    watch = kv.callbacks.CollapseWarning(patience=3, min_steps=60)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", ".*collapsed.*")
+        vae = collapsed_fit(watch, beta=1.0, epochs=25)
+    found = kv.evaluation.collapse(vae, x)
     assert not found.collapsed
     assert found.sentence() == f"{found.active.sum()} of 2 latent dimensions are active."
     assert -found.elbo < found.without_latents

@@ -47,7 +47,7 @@ class TensorBoard(keras.callbacks.TensorBoard):
             batches of them. By default the validation data, else training data that is an array;
             without either, what needs examples is left out.
         num_examples: At most so many of them, the first.
-        label_names: What labels are called in the Projector, in rising order.
+        label_names: What the labels 0, 1, ... are called in the Projector.
         hparams: Hyperparameters by name; nested ones are flattened. By default the model's parts.
         seed: Of the samples; the same latents are decoded each time.
         **kwargs: Those of `keras.callbacks.TensorBoard`.
@@ -257,7 +257,9 @@ def _write_projector(
     np.savetxt(folder / "codes.tsv", codes, fmt="%.6g", delimiter="\t")
     if watched.labels is not None:
         embedding.metadata_path = "labels.tsv"
-        (folder / "labels.tsv").write_text("\n".join(_named(watched.labels, names)) + "\n")
+        words = evaluation.named(watched.labels, names)
+        lines = [" ".join(str(word).split()) for word in words]
+        (folder / "labels.tsv").write_text("\n".join(lines) + "\n")
     if plots.is_image(watched.x.shape[1:]):
         embedding.sprite.image_path = "sprite.png"
         height, width = watched.x.shape[1:3]
@@ -265,10 +267,3 @@ def _write_projector(
         pixels = np.uint8(255.0 * np.clip(_rows(watched.x, gap=0), 0.0, 1.0))
         tf.io.write_file(str(folder / "sprite.png"), tf.io.encode_png(pixels))
     (folder / "projector_config.pbtxt").write_text(text_format.MessageToString(config))
-
-
-def _named(labels: np.ndarray, names: Sequence[str]) -> list[str]:
-    """Returns labels in words, by their names where these are as many."""
-    classes, group = np.unique(labels, return_inverse=True)
-    words = names if len(names) == len(classes) else [str(each) for each in classes]
-    return [" ".join(str(words[each]).split()) for each in group]

@@ -1,5 +1,7 @@
 """What figures of merit and figures to look at have in common."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from keras_vae.model import VAE
@@ -29,3 +31,14 @@ def kl_per_dimension(vae: VAE, x: np.ndarray) -> np.ndarray | None:
         return None
     kl = vae.kl_parts(x).mean(axis=0)
     return kl if len(kl) == vae.latent.output_dim else None
+
+
+def named(labels: np.ndarray, names: Sequence[str]) -> np.ndarray:
+    """Returns labels (n,) by their names, where they are whole numbers that each have one.
+
+    Args:
+        labels: (n,).
+        names: What 0, 1, ... are called.
+    """
+    fits = labels.dtype.kind in "iu" and labels.min() >= 0 and labels.max() < len(names)
+    return np.asarray(names)[labels] if fits else labels

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from keras_vae import plots
-from keras_vae.evaluation.base import active_dimensions, kl_per_dimension
+from keras_vae.evaluation.base import active_dimensions, kl_per_dimension, named
 from keras_vae.model import VAE
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def figures(
         vae: The model.
         x: Examples (n, E), some hundreds or thousands; pictures show the first of them.
         labels: (n,), or (n, K), of which the first column colours the codes; None for none.
-        label_names: What the labels' values or columns are called.
+        label_names: What the labels 0, 1, ... or the columns of them are called.
         column_names: What the elements of a vector are called.
         seed: Of the samples.
     """
@@ -58,6 +58,8 @@ def _of_latents(vae: VAE, x: np.ndarray, labels: Any, names: Sequence[str]) -> d
     if labels is not None and np.ndim(labels) > 1:  # factors: the names are those of the columns
         labels = labels[:, 0]
         names = () if np.array_equal(labels, np.round(labels)) else names[:1]
+    elif labels is not None:
+        labels, names = named(labels, names), ()
     made = {
         "latents": plots.latent_scatter(
             encoding.mean, labels, encoding.stddev, names, "Codes of the test set"
