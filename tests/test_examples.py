@@ -25,12 +25,7 @@ def test_the_example_runs(name, tmp_path):
     assert "nats" in run.stdout
     if name == "demo.py":
         figures = {path.name for path in (tmp_path / "runs" / "demo" / "figures").iterdir()}
-        assert figures == {
-            "history.png",
-            "reconstructions.png",
-            "samples.png",
-            "saved_model_samples.png",
-        }
+        assert figures >= {"history.png", "latents.png", "saved_model_samples.png"}
 
 
 def test_the_custom_likelihood_stays_under_thirty_lines():

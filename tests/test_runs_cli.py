@@ -208,11 +208,10 @@ def test_training_fills_a_run_folder(run):
         "figures",
         "tensorboard",
     }
-    assert [path.name for path in runs.figures(run)] == [
-        "history.png",
-        "reconstructions.png",
-        "samples.png",
-    ]
+    pictures = {"reconstructions", "samples", "interpolations", "arcs", "traversals"}
+    assert {path.stem for path in runs.figures(run)} - {"plane"} == (
+        {"history", "latents", "kl_per_dimension"} | pictures
+    )
     for split in ("train", "validation"):
         assert list((run / "tensorboard" / split).glob("events.*"))
     assert tf.saved_model.contains_saved_model(str(run / "saved_model"))
@@ -297,8 +296,30 @@ def test_options_override_the_config_and_an_empty_folder_is_filled(vector_run):
     assert config.likelihood == "normal:variance=shared"
 
 
-def test_events_that_are_no_images_have_the_history_alone(vector_run):
-    assert [path.name for path in runs.figures(vector_run)] == ["history.png"]
+def test_vectors_have_histograms_and_pairs(vector_run):
+    assert {path.stem for path in runs.figures(vector_run)} == (
+        {"history", "latents", "histograms", "pairs"}  # an autoencoder has no KL
+    )
+
+
+def test_evaluating_draws_the_figures_again(run, metrics):
+    path = run / "figures" / "latents.png"
+    before = matplotlib.image.imread(path)
+    path.unlink()
+    runs.evaluate(run, 5)
+    np.testing.assert_array_equal(matplotlib.image.imread(path), before)
+
+
+def test_a_run_s_configuration_stands_in_tensorboard(run):
+    (start,) = [
+        value.metadata.plugin_data.content
+        for path in (run / "tensorboard").glob("events*")
+        for event in tf.compat.v1.train.summary_iterator(str(path))
+        for value in event.summary.value
+        if value.tag == "_hparams_/session_start_info"
+    ]
+    for words in (b"latent_dim", b"likelihood", b"seed"):
+        assert words in start
 
 
 def test_digits_are_binary_and_beta_warms_up(digits_run):
