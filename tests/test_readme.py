@@ -7,6 +7,7 @@ from pathlib import Path
 
 import keras
 import matplotlib.figure
+import numpy as np
 import pytest
 
 from keras_vae import cli
@@ -40,15 +41,19 @@ def test_every_python_block_runs_in_order(elsewhere):
     assert isinstance(names["waiting"], keras.Model)
 
 
-def test_the_code_of_the_page_about_data_runs(elsewhere):
+@pytest.mark.parametrize("page", sorted(ROOT.glob("docs/**/*.md")), ids=lambda page: page.stem)
+def test_the_code_of_every_page_runs(page, elsewhere):
     names = {}
-    for code in re.findall(
-        r"```python\n(.*?)```", (ROOT / "docs" / "data.md").read_text(), re.DOTALL
-    ):
-        exec(compile(code, "data.md", "exec"), names)
-    assert names["images"].shape == (100, 28, 28, 1)
-    assert names["values"].shape == (100, 5)
-    assert names["squares"].shape == (1, 28, 28, 1)
+    for code in re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL):
+        exec(compile(code, page.name, "exec"), names)
+    if page.stem == "data":
+        assert names["images"].shape == (100, 28, 28, 1)
+        assert names["values"].shape == (100, 5)
+        assert names["squares"].shape == (1, 28, 28, 1)
+    if page.stem == "networks":
+        assert names["vae"].predict(np.zeros((2, 28, 28, 1)), verbose=0).shape == (2, 28, 28, 1)
+    if page.stem == "figures":
+        assert (elsewhere / "both.png").stat().st_size > 1000
 
 
 def test_every_command_runs_in_order(elsewhere, monkeypatch):
