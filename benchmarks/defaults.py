@@ -77,10 +77,9 @@ def score(setting: Setting, epochs: int) -> str:
 
 def main(only: int | None = None, epochs: int = 10) -> None:
     print(f"{os.cpu_count()} cores, {epochs} epochs")
-    print(
-        "| network | batch | rate | warm-up | starts at the mean | nll | ELBO | active | seconds |"
-    )
-    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+    names = ("network", "batch", "rate", "warm-up", "at the mean", "clip", "nll", "ELBO", "active")
+    print(f"| {' | '.join(names)} |")
+    print(f"|{' --- |' * len(names)}")
     for number, setting in enumerate(SETTINGS):
         if only in (None, number):
             print(score(setting, epochs), flush=True)

@@ -22,6 +22,7 @@ import rich.console
 import rich.markup
 import rich.progress
 import rich.table
+import tensorflow as tf
 
 from keras_vae import _checks, callbacks, configs, distribute, evaluation, export, plots
 from keras_vae import data as datasets
@@ -283,6 +284,11 @@ def _fit(
             callbacks=[*watchers, bar] if bar else watchers,
             verbose=0,
         )
+    except tf.errors.OpError as error:
+        if str(folder / TENSORBOARD) not in error.message:
+            raise
+        reason = error.message.splitlines()[0].rpartition("; ")[2]
+        raise OSError(f"{folder / TENSORBOARD} could not be written: {reason}.") from error
     finally:
         if bar is not None:
             bar.on_train_end()  # gives the terminal back whatever happened

@@ -10,7 +10,10 @@ import keras_vae as kv
 from keras_vae import _registry
 
 FAMILIES = ("likelihood", "posterior", "prior", "latent", "objective", "schedule", "network")
-every_member = pytest.mark.parametrize("member", TABLE, ids=lambda member: member.id)
+every_member = pytest.mark.parametrize(
+    "member",
+    [pytest.param(m, id=m.id, marks=[pytest.mark.slow] if m.slow else []) for m in TABLE],
+)
 
 
 def trained(member, epochs=1, **compiled):

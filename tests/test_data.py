@@ -516,7 +516,10 @@ def test_an_empty_or_flat_array_is_refused(shape):
     [
         ({}, "arrays holds nothing; expected the training examples under one of train, x_train"),
         ({"a": counting(9), "b": counting(9)}, "arrays holds 'a', 'b'; expected the training"),
-        ({"test": counting(9), "val": counting(9)}, "arrays holds no training examples; expected"),
+        (
+            {"test": counting(9), "val": counting(9)},
+            "'validation' and 'test' and no training examples; expected",
+        ),
     ],
 )
 def test_a_mapping_without_training_examples_is_refused_with_its_names(arrays, words):

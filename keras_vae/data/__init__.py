@@ -281,9 +281,10 @@ def _words(value: Any) -> Any:
 def _splits(found: Source) -> dict[str, Split]:
     train, validation, test = found.train, found.validation, found.test
     if train is None:
+        held = [name for name in ("validation", "test") if getattr(found, name) is not None]
         raise ValueError(
-            f"{found.name} holds no training examples; expected some beside the others, such as "
-            "under 'train'."
+            f"{found.name} holds {' and '.join(map(repr, held))} and no training examples; "
+            "expected some beside them, such as under 'train'."
         )
     _check_splits(found, tuple(train.event_shape))
     needed = 1 + (test is None) + (validation is None)
