@@ -3,16 +3,50 @@
 from keras_vae.evaluation.base import active_dimensions, kl_per_dimension, named
 from keras_vae.evaluation.collapse import Collapse, collapse, score_without_latents
 from keras_vae.evaluation.figures import figures, traversals
+from keras_vae.evaluation.gaps import (
+    Gaps,
+    aggregate_posterior,
+    classifier_test,
+    far_from_codes,
+    gaps,
+    gaps_between,
+    gaps_figure,
+    mmd,
+    prior_draws,
+)
 from keras_vae.evaluation.report import evaluate
+from keras_vae.evaluation.validity import (
+    Match,
+    ShapeScores,
+    coverage,
+    match_renders,
+    novelty,
+    shape_scores,
+)
 
 __all__ = [
     "Collapse",
+    "Gaps",
+    "Match",
+    "ShapeScores",
     "active_dimensions",
+    "aggregate_posterior",
+    "classifier_test",
     "collapse",
+    "coverage",
     "evaluate",
+    "far_from_codes",
     "figures",
+    "gaps",
+    "gaps_between",
+    "gaps_figure",
     "kl_per_dimension",
+    "match_renders",
+    "mmd",
     "named",
+    "novelty",
+    "prior_draws",
     "score_without_latents",
+    "shape_scores",
     "traversals",
 ]

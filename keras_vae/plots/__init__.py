@@ -7,6 +7,7 @@ the Figure that was drawn in. Latent dimensions are counted from 0, as in `z[:, 
 from keras_vae.plots.base import BLUE, GREEN, ORANGE, kl_order
 from keras_vae.plots.codes import linear, plane_codes, spherical, traversal_codes
 from keras_vae.plots.curves import history
+from keras_vae.plots.gaps import latent_gaps
 from keras_vae.plots.images import (
     image_grid,
     interpolations,
@@ -31,6 +32,7 @@ __all__ = [
     "is_image",
     "kl_order",
     "kl_per_dimension",
+    "latent_gaps",
     "latent_plane",
     "latent_scatter",
     "linear",
