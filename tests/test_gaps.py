@@ -83,6 +83,21 @@ def test_under_equality_a_hundredth_of_the_prior_is_far():
     assert abs(np.mean(shares) - 0.01) < 3 * error / np.sqrt(len(shares))
 
 
+@pytest.mark.quick
+def test_a_reference_of_more_codes_shows_gaps_that_few_hide():
+    def curve(count, seed):  # one-dimensional codes, wide and sparse in sixteen dimensions
+        t = np.random.default_rng(seed).uniform(-1, 1, (count, 1))
+        return 40.0 * np.sin(t * np.arange(1, 17))
+
+    codes, prior = curve(300, 0), normal(300, 16, 1)
+    half = evaluation.far_from_codes(codes, prior).mean()
+    assert evaluation.far_from_codes(codes, prior, reference=curve(6000, 2)).mean() > max(half, 0.9)
+    same = evaluation.far_from_codes(normal(2000, 4, 3), normal(2000, 4, 4), 0, normal(9000, 4, 5))
+    assert abs(same.mean() - 0.01) < 4 * np.sqrt(0.01 * 0.99 / 1000)
+    other = evaluation.far_from_codes(normal(2000, 2, 3), normal(2000, 2, 4), 0, ring(500, 5))
+    assert abs(other.mean() - 0.01) < 4 * np.sqrt(0.01 * 0.99 / 1000)
+
+
 def test_a_ring_is_told_from_a_normal():
     found = gaps_between(ring(400, 0), normal(400, 2, 1), permutations=199)
     assert found.mmd2_p_value == 1 / 200
@@ -141,6 +156,8 @@ def test_draws_of_q_have_its_moments_and_those_of_a_point_are_the_codes(binary):
 def test_a_model_is_compared_with_its_own_prior(binary):
     vae = kv.VAE((6,), 2, network="dense:widths=[8]")
     found = evaluation.gaps(vae, binary, permutations=19)
+    more = evaluation.gaps(vae, binary, permutations=19, train=1.0 - binary)
+    assert found[:4] == more[:4]  # the reference has a part in the last alone
     assert (found.num_codes, found.num_prior) == (90, 90)
     prior = evaluation.prior_draws(vae, 2000)
     assert np.abs(prior.mean(0)).max() < 4 / np.sqrt(2000)

@@ -59,7 +59,7 @@ class Gaps(NamedTuple):
         )
 
 
-def gaps(vae: VAE, x: Any, seed: Any = 0, permutations: int = 499) -> Gaps:
+def gaps(vae: VAE, x: Any, seed: Any = 0, permutations: int = 499, train: Any = None) -> Gaps:
     """Returns how q(z) over some data covers p(z), by as many prior draws as there are codes.
 
     Args:
@@ -68,12 +68,19 @@ def gaps(vae: VAE, x: Any, seed: Any = 0, permutations: int = 499) -> Gaps:
             n^2. Codes of training data may be overfitted and are not held out from anything.
         seed: Of the draws, the relabellings and the divisions.
         permutations: How many relabellings the p-value of the discrepancy is from.
+        train: What it was trained on, (k, E), if at hand: `far_share` sees more with it.
     """
+    codes, prior, reference = _draws(vae, x, seed, train)
+    return gaps_between(codes, prior, seed, permutations, reference)
+
+
+def _draws(vae: VAE, x: Any, seed: Any, train: Any) -> tuple[np.ndarray, np.ndarray, Any]:
     codes = aggregate_posterior(vae, x, seed)
-    return gaps_between(codes, prior_draws(vae, len(codes), seed), seed, permutations)
+    reference = None if train is None else aggregate_posterior(vae, train, seed)
+    return codes, prior_draws(vae, len(codes), seed), reference
 
 
-def gaps_figure(vae: VAE, x: Any, seed: Any = 0, title: str = "") -> "Figure":
+def gaps_figure(vae: VAE, x: Any, seed: Any = 0, title: str = "", train: Any = None) -> "Figure":
     """Returns a figure of q(z) over p(z), the prior draws that `gaps` counts as far marked.
 
     Args:
@@ -81,10 +88,11 @@ def gaps_figure(vae: VAE, x: Any, seed: Any = 0, title: str = "") -> "Figure":
         x: Examples that it was not trained on, (n, E).
         seed: That of `gaps`.
         title: Drawn above, if any.
+        train: That of `gaps`.
     """
-    codes = aggregate_posterior(vae, x, seed)
-    prior = prior_draws(vae, len(codes), seed)
-    return plots.latent_gaps(codes, prior, far_from_codes(codes, prior, seed), title)
+    codes, prior, reference = _draws(vae, x, seed, train)
+    far = far_from_codes(codes, prior, seed, reference)
+    return plots.latent_gaps(codes, prior, far, title)
 
 
 def aggregate_posterior(vae: VAE, x: Any, seed: Any = 0) -> np.ndarray:
@@ -122,7 +130,9 @@ def prior_draws(vae: VAE, n: int, seed: Any = 0) -> np.ndarray:
     return vae.latent.generate(_checks.integer("n", n), vae.graph.given(), seeds)[0].numpy()
 
 
-def gaps_between(codes: Any, prior: Any, seed: Any = 0, permutations: int = 499) -> Gaps:
+def gaps_between(
+    codes: Any, prior: Any, seed: Any = 0, permutations: int = 499, reference: Any = None
+) -> Gaps:
     """Returns how codes, draws of q(z), cover draws of p(z).
 
     Args:
@@ -130,6 +140,7 @@ def gaps_between(codes: Any, prior: Any, seed: Any = 0, permutations: int = 499)
         prior: (m, D), m of at least 20.
         seed: Of the relabellings and the divisions.
         permutations: How many relabellings the p-value of the discrepancy is from.
+        reference: What `far_from_codes` takes, (k, D), if any.
 
     Raises:
         ValueError: for arrays of other shapes, too few rows, or values that are not finite.
@@ -137,7 +148,7 @@ def gaps_between(codes: Any, prior: Any, seed: Any = 0, permutations: int = 499)
     codes, prior = _two(codes, prior, 20)
     discrepancy, mmd_p = mmd(codes, prior, permutations, seed)
     accuracy, classifier_p = classifier_test(codes, prior, seed)
-    far = float(far_from_codes(codes, prior, seed).mean())
+    far = float(far_from_codes(codes, prior, seed, reference).mean())
     counts = len(codes), len(prior)
     return Gaps(discrepancy, mmd_p, accuracy, classifier_p, far, *counts)
 
@@ -234,25 +245,29 @@ def _features(parts: list[np.ndarray]) -> np.ndarray:
     return np.concatenate([rows, np.square(rows).sum(1, keepdims=True)], 1)
 
 
-def far_from_codes(codes: Any, prior: Any, seed: Any = 0) -> np.ndarray:
+def far_from_codes(codes: Any, prior: Any, seed: Any = 0, reference: Any = None) -> np.ndarray:
     """Returns which prior draws lie farther from every code than 99 % of held-out codes do, (m,).
 
-    A random half of the codes are those to be near to; the other half say how near codes are. The
-    share of far draws is about 0.01 where q(z) = p(z), with a standard error of about
-    sqrt(0.01 * 0.99 * (2 / n + 1 / m)).
+    The codes to be near to are the reference, or a random half of the codes; the others say how
+    near codes are. The share of far draws is about 0.01 where q(z) = p(z), whatever the reference,
+    with a standard error of about sqrt(0.01 * 0.99 * (1 / h + 1 / m)) for h held-out codes. Where
+    codes are sparse for their spread, in many dimensions above all, they are far from one another
+    and hide gaps; a reference of all training codes shows more of them.
 
     Args:
-        codes: Draws of q(z), (n, D), n of at least 20.
+        codes: Draws of q(z), (n, D), n of at least 2.
         prior: Draws of p(z), (m, D).
-        seed: Of the division.
+        seed: Of the division in halves.
+        reference: Codes to be near to, (k, D), such as those of the training set.
     """
     from sklearn.neighbors import NearestNeighbors
 
     codes, prior = _two(codes, prior, 2)
-    order = _generator(seed, 4).permutation(len(codes))
-    reference, held_out = np.array_split(codes[order], 2)
+    if reference is None:
+        reference, codes = np.array_split(_generator(seed, 4).permutation(codes), 2)
+    reference, codes = _two(reference, codes, 1)
     nearest = NearestNeighbors(n_neighbors=1).fit(reference)
-    limit = np.quantile(nearest.kneighbors(held_out)[0], NEAR)
+    limit = np.quantile(nearest.kneighbors(codes)[0], NEAR)
     return nearest.kneighbors(prior)[0][:, 0] > limit
 
 
