@@ -22,6 +22,8 @@ PERIODS = (0.0, math.pi / 2.0, 2.0 * math.pi / 3.0)
 #: Weighs the squared error of grey values below the least difference of two ratios of pixel counts,
 #: 1 / 784^2, so that it decides between renders of equal overlap and nothing else.
 TIE = 1e-6
+#: Distance below which two images count as the same, far below one grey level of one pixel.
+SAME = 1e-5
 _CHUNK = 500
 
 
@@ -187,10 +189,11 @@ def novelty(samples: Any, train: Any, held_out: Any) -> tuple[float, float]:
         train: (m, E).
         held_out: (k, E).
 
-    Returns: the ratio of the median distances, and the z-score of the Mann-Whitney statistic of the
-        two sets of distances. Below about -3 samples are nearer to the training set than new data
-        are, which means copies; above 3 they are farther, off the data. Means of p(x|z) are
-        smoother than examples, which by itself makes the distances larger.
+    Returns: the ratio of the median distances, infinite where most held-out examples are in the
+        training set as they are, as may be in the centred set; and the z-score of the Mann-Whitney
+        statistic of the two sets of distances. Below about -3 samples are nearer to the training
+        set than new data are, which means copies; above 3 they are farther, off the data. Means of
+        p(x|z) are smoother than examples, which by itself makes the distances larger.
 
     Reference: Meehan, Chaudhuri and Dasgupta, A Non-Parametric Test to Detect Data-Copying in
     Generative Models, 2020, section 3 (one cell).
@@ -198,10 +201,11 @@ def novelty(samples: Any, train: Any, held_out: Any) -> tuple[float, float]:
     from scipy.stats import rankdata
     from sklearn.neighbors import NearestNeighbors
 
-    flat = [np.asarray(x, np.float32).reshape(len(x), -1) for x in (train, samples, held_out)]
+    flat = [np.asarray(x, np.float64).reshape(len(x), -1) for x in (train, samples, held_out)]
     neighbours = NearestNeighbors(n_neighbors=1, algorithm="brute").fit(flat[0])
     drawn, held = (neighbours.kneighbors(x)[0][:, 0] for x in flat[1:])
-    ratio = float(np.median(drawn) / max(np.median(held), np.finfo(np.float32).tiny))
+    drawn_median, held_median = float(np.median(drawn)), float(np.median(held))
+    ratio = drawn_median / held_median if held_median > SAME else math.inf
     n, k = len(drawn), len(held)
     statistic = rankdata(np.concatenate([drawn, held]))[:n].sum() - n * (n + 1) / 2.0
     return ratio, float((statistic - n * k / 2.0) / math.sqrt(n * k * (n + k + 1) / 12.0))
