@@ -48,6 +48,52 @@ def index_uniform(index: Tensor, size: int, seed: Tensor) -> Tensor:
     return _fraction(_mix(_mix(rows)[:, None] + _scattered(tf.range(size))))
 
 
+def content_keys(x: Tensor, seed: Tensor) -> Tensor:
+    """Returns one word for each example, (B,) uint32, from its bits and the seed.
+
+    Args:
+        x: (B, E) float32.
+        seed: int32[2].
+    """
+    bits = tf.bitcast(tf.reshape(x, [tf.shape(x)[0], math.prod(x.shape[1:])]), tf.uint32)
+    keys = tf.bitcast(seed, tf.uint32)
+    # A sum of words, each scrambled with its place: exact whatever the order of the additions.
+    places = _mix(_scattered(tf.range(bits.shape[1])) + keys[0])
+    rows = tf.reduce_sum(_mix(bits ^ places), axis=1)
+    return _mix(rows + keys[1])
+
+
+def keyed_noise(
+    keys: Tensor, num_samples: Tensor | int, size: int, seed: Tensor, first: Tensor | int = 0
+) -> Tensor:
+    """Returns the `content_noise` of examples with these `content_keys` (B,), (S, B, N).
+
+    A loop over draws finds the keys once, and the noise of each turn by them.
+    """
+    words = _draw_words(keys, num_samples, seed, first)
+    half = (size + 1) // 2
+    words = _mix(words[:, :, None] + _scattered(tf.range(half)))
+    twins = _mix(words + _constant(0x85EBCA6B))
+    radius = tf.sqrt(-2.0 * tf.math.log(_fraction(words) + 2.0**-25))
+    angle = 2.0 * math.pi * _fraction(twins)
+    return tf.concat([radius * tf.cos(angle), radius * tf.sin(angle)], axis=2)[:, :, :size]
+
+
+def keyed_seeds(keys: Tensor, num_samples: Tensor | int, seed: Tensor, first: Tensor) -> Tensor:
+    """Returns seeds for what cannot draw from noise, (S, B, 2) int32, as `keyed_noise` does."""
+    words = _draw_words(keys, num_samples, seed, first)
+    return tf.bitcast(tf.stack([words, _mix(words + _constant(0xC2B2AE35))], -1), tf.int32)
+
+
+def _draw_words(
+    keys: Tensor, num_samples: Tensor | int, seed: Tensor, first: Tensor | int
+) -> Tensor:
+    """Returns one word for each draw of each example, (S, B) uint32."""
+    second = tf.bitcast(seed, tf.uint32)[1]
+    draws = _mix(_scattered(tf.range(num_samples) + first) + second)
+    return _mix(keys[None, :] + draws[:, None])
+
+
 def content_noise(
     x: Tensor, num_samples: Tensor | int, size: int, seed: Tensor, first: Tensor | int = 0
 ) -> Tensor:
@@ -67,16 +113,4 @@ def content_noise(
     Returns: (S, B, N) float32, by the Box-Muller transform of hashed counters. Magnitudes end at
     5.9, where the normal distribution has 4e-9 of its mass left.
     """
-    bits = tf.bitcast(tf.reshape(x, [tf.shape(x)[0], math.prod(x.shape[1:])]), tf.uint32)
-    keys = tf.bitcast(seed, tf.uint32)
-    # A sum of words, each scrambled with its place: exact whatever the order of the additions.
-    places = _mix(_scattered(tf.range(bits.shape[1])) + keys[0])
-    rows = tf.reduce_sum(_mix(bits ^ places), axis=1)
-    draws = _mix(_scattered(tf.range(num_samples) + first) + keys[1])
-    words = _mix(_mix(rows + keys[1])[None, :] + draws[:, None])
-    half = (size + 1) // 2
-    words = _mix(words[:, :, None] + _scattered(tf.range(half)))
-    twins = _mix(words + _constant(0x85EBCA6B))
-    radius = tf.sqrt(-2.0 * tf.math.log(_fraction(words) + 2.0**-25))
-    angle = 2.0 * math.pi * _fraction(twins)
-    return tf.concat([radius * tf.cos(angle), radius * tf.sin(angle)], axis=2)[:, :, :size]
+    return keyed_noise(content_keys(x, seed), num_samples, size, seed, first)

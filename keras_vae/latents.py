@@ -53,6 +53,14 @@ class LatentModel(Part):
         """Returns log p(z), (...), for z (..., D)."""
         raise NotImplementedError
 
+    def prior_draws(self, noise: Tensor, given: Given) -> Tensor | None:
+        """Hook: draws of p(z) made of standard normal noise (S, B, D); None to draw by seeds."""
+        return None
+
+    def to_decoder(self, z: Tensor, given: Given) -> Tensor:
+        """Hook: what the decoder is fed, (..., F), for z (..., D); z itself by default."""
+        return z
+
 
 @register("latent", "single")
 class Single(LatentModel):
@@ -121,3 +129,7 @@ class Single(LatentModel):
     def log_prior(self, z: Tensor, given: Given) -> Tensor:
         """Returns log p(z), (...), for z (..., D)."""
         return self.prior.bind(given).log_prob(z)
+
+    def prior_draws(self, noise: Tensor, given: Given) -> Tensor | None:
+        """Returns draws of p(z) made of noise (S, B, D), or None where the prior needs seeds."""
+        return self.prior.from_noise(noise, given)

@@ -242,7 +242,7 @@ def test_chunks_and_batches_leave_the_log_likelihood_alone(monkeypatch):
     np.testing.assert_allclose(
         model.vae.log_likelihood(x[::-1], 1000, seed=2, batch_size=7)[::-1], whole, atol=1e-5
     )
-    monkeypatch.setattr("keras_vae.graph.CHUNK_ELEMENTS", 35)  # chunks of 7 samples
+    monkeypatch.setattr("keras_vae.graph.CHUNK_ROWS", 210)  # chunks of 7 samples
     fresh = LinearGaussian(widen=1.6)
     np.testing.assert_allclose(fresh.vae.log_likelihood(x, 1000, seed=2), whole, atol=1e-5)
     assert not np.allclose(fresh.vae.log_likelihood(x, 1000, seed=3), whole, atol=1e-4)

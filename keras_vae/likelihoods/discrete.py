@@ -1,5 +1,6 @@
 """Likelihoods of discrete values."""
 
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
@@ -11,6 +12,8 @@ from keras_vae.likelihoods.base import Likelihood
 
 #: How near to 0 and 1 the mean of data may come when a decoder is started from it.
 CLOSEST = 1e-3
+#: How many factors of at least 1/2 may be multiplied: 2^-126 is float32's least normal number.
+MOST_FACTORS = 126
 
 
 @register("likelihood", "bernoulli")
@@ -33,3 +36,30 @@ class Bernoulli(Likelihood):
 
     def _distribution(self, params: Tensor, given: Given) -> Any:
         return distributions.bernoulli(params)
+
+    def _event_log_prob(self, params: Tensor, x: Tensor, given: Given) -> Tensor:
+        # x logit - softplus(logit), in the symmetric form whose parts are cheap sums.
+        linear = tf.reduce_sum((x - 0.5) * params, list(range(-len(self.event_shape), 0)))
+        leading = tf.shape(params)[: -len(self.event_shape)]
+        flat = tf.reshape(params, tf.concat([leading, [self.event_size]], 0))
+        return linear - _symmetric_softplus(flat)
+
+
+@tf.custom_gradient
+def _symmetric_softplus(logits: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    """Returns the sum of softplus(l) - l / 2 over the last axis of logits.
+
+    It is |l| / 2 - log sigmoid(|l|), and the logarithm is taken of products of many factors, each
+    between 1/2 and 1: a third of the time of a softplus for each.
+    """
+    magnitude = tf.abs(logits)
+    size = logits.shape[-1]
+    factors = max(n for n in range(1, MOST_FACTORS + 1) if size % n == 0)
+    shape = tf.concat([tf.shape(logits)[:-1], [size // factors, factors]], 0)
+    products = tf.reduce_prod(tf.reshape(tf.sigmoid(magnitude), shape), -1)
+    value = 0.5 * tf.reduce_sum(magnitude, -1) - tf.reduce_sum(tf.math.log(products), -1)
+
+    def gradient(upstream: Tensor) -> Tensor:
+        return upstream[..., None] * (tf.sigmoid(logits) - 0.5)
+
+    return value, gradient

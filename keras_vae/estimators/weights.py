@@ -1,4 +1,4 @@
-"""Pure tensor functions for bounds on log p(x) and their errors. Everything is in nats."""
+"""Estimates by the mean of importance weights, which may come in chunks."""
 
 import math
 from typing import NamedTuple
@@ -6,12 +6,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from keras_vae._types import Tensor
-
-
-def log_mean_exp(log_values: Tensor, axis: int = 0) -> Tensor:
-    """Returns log of the mean of exp(log_values) along `axis`, without overflow."""
-    count = tf.cast(tf.shape(log_values)[axis], log_values.dtype)
-    return tf.reduce_logsumexp(log_values, axis=axis) - tf.math.log(count)
+from keras_vae.estimators.base import LogLikelihood, log_mean_exp
 
 
 def importance_weighted_bound(log_px: Tensor, log_pz: Tensor, log_qz: Tensor) -> Tensor:
@@ -57,23 +52,15 @@ def add_weights(moments: WeightMoments, log_weights: Tensor) -> WeightMoments:
     return WeightMoments(tf.reduce_logsumexp(stacked, 0), tf.reduce_logsumexp(squares, 0))
 
 
-class LogLikelihood(NamedTuple):
-    """An importance-sampling estimate of log p(x), per example.
-
-    Attributes:
-        log_likelihood: log of the mean weight, (B,), in nats.
-        monte_carlo_error: Its standard error from the finite number of samples, (B,), by the delta
-            method: sd(w) / (mean(w) sqrt(S)).
-        effective_sample_size: (sum w)^2 / sum w^2, (B,), between 1 and S.
-    """
-
-    log_likelihood: Tensor
-    monte_carlo_error: Tensor
-    effective_sample_size: Tensor
-
-
-def log_likelihood(moments: WeightMoments, num_samples: Tensor) -> LogLikelihood:
+def log_likelihood(
+    moments: WeightMoments, num_samples: Tensor | int, pareto_k: Tensor | None = None
+) -> LogLikelihood:
     """Returns the estimate that `num_samples` weights with these moments make.
+
+    Args:
+        moments: Of the weights.
+        num_samples: How many there were, S.
+        pareto_k: The shape of their tail, (B,), where it is known; NaN else.
 
     Reference: Kong, A Note on Importance Sampling Using Standardized Weights, 1992 (effective
     sample size).
@@ -84,4 +71,6 @@ def log_likelihood(moments: WeightMoments, num_samples: Tensor) -> LogLikelihood
     # may push the ratio a little below 1.
     relative_variance = tf.maximum(samples / effective - 1.0, 0.0)
     error = tf.sqrt(tf.math.divide_no_nan(relative_variance, samples - 1.0))
-    return LogLikelihood(moments.log_sum - tf.math.log(samples), error, effective)
+    if pareto_k is None:
+        pareto_k = tf.fill(tf.shape(effective), math.nan)
+    return LogLikelihood(moments.log_sum - tf.math.log(samples), error, effective, pareto_k)
