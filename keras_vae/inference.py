@@ -8,8 +8,8 @@ import tensorflow as tf
 
 from keras_vae import _checks, plots
 from keras_vae._types import Tensor
-from keras_vae.estimators import LogLikelihood
-from keras_vae.graph import ELBOTerms, Encoding, Graph, Sample
+from keras_vae.estimators import SCHEDULES, LogLikelihood
+from keras_vae.graph import Annealed, ELBOTerms, Encoding, Graph, Sample
 from keras_vae.latents import LatentModel
 from keras_vae.likelihoods import Likelihood
 
@@ -134,19 +134,101 @@ class Inference:
     def importance_sample(
         self, x: Any, num_samples: int = 500, seed: Any = 0, batch_size: int = 100
     ) -> LogLikelihood:
-        """Returns `log_likelihood` with its Monte Carlo error and effective sample size."""
+        """Returns `log_likelihood` with its Monte Carlo error, effective sample size and tail."""
         function = self.graph.log_likelihood
         return self._scored("log_likelihood", function, x, num_samples, seed, batch_size)
 
+    def prior_sample(
+        self, x: Any, num_samples: int = 500, seed: Any = 0, batch_size: int = 100
+    ) -> LogLikelihood:
+        """Returns log p(x) by the mean of p(x|z) over draws of p(z), plain Monte Carlo.
+
+        It needs no posterior, and fails where the data says much of z: then hardly a draw of p(z)
+        explains x, and the estimate is far too low. Arguments are those of `elbo`.
+        """
+        function = self.graph.prior_log_likelihood
+        return self._scored("prior_sample", function, x, num_samples, seed, batch_size, False)
+
+    def annealed_sample(
+        self,
+        x: Any,
+        num_chains: int = 16,
+        temperatures: int = 500,
+        leapfrog_steps: int = 10,
+        seed: Any = 0,
+        batch_size: int = 100,
+        schedule: str = "sigmoid",
+        start: str = "prior",
+        origin: Any = None,
+    ) -> Annealed:
+        """Returns log p(x) of each example by annealed importance sampling, (n,), in nats.
+
+        Chains go from p(z) to the posterior by Hamiltonian transitions. The value is a lower bound
+        in expectation, which more temperatures tighten. It takes (temperatures + 20) leapfrog_steps
+        gradients of the decoder for each chain in a pilot run, which finds the step sizes, and
+        about as many in the run that is weighed.
+
+        Args:
+            x: Events (n, E).
+            num_chains: Independent chains per example.
+            temperatures: Steps on the geometric path.
+            leapfrog_steps: Of each Hamiltonian transition.
+            seed: Of the chains, which depend on each example's own bits and not on the batch.
+            batch_size: Examples at a time.
+            schedule: Of the inverse temperatures: "sigmoid" or "linear".
+            start: "prior", or "posterior" to begin at q(z|x).
+            origin: The latents (n, D) that x was simulated from, as `sample` returns them. Then the
+                chains run backwards, and the value is an upper bound in expectation.
+
+        Raises:
+            ValueError: for an unknown schedule or start, x outside the support, or q(z|x) without
+                density as start.
+
+        References: Neal, Annealed Importance Sampling, 2001; Grosse, Ghahramani and Adams,
+        Sandwiching the Marginal Likelihood Using Bidirectional Monte Carlo, 2015.
+        """
+        _checks.one_of("schedule", schedule, SCHEDULES)
+        if _checks.one_of("start", start, ("prior", "posterior")) == "posterior":
+            self._check_density("annealed_sample(start='posterior')")
+        counts = {"num_chains": num_chains, "temperatures": temperatures}
+        counts["leapfrog_steps"] = leapfrog_steps
+        whole = [tf.constant(_checks.integer(name, value)) for name, value in counts.items()]
+        rows = [self._supported(x)]
+        if origin is not None:
+            rows.append(_rows("origin", origin, (self.latent.latent_dim,)))
+        split = len(rows)
+
+        def function(*arguments: Tensor) -> Annealed:
+            x, *others = arguments[:split]
+            return self.graph.annealed(
+                x, *arguments[split:], schedule=schedule, start=start, origin=[*others, None][0]
+            )
+
+        name = f"annealed {schedule} {start} {split}"
+        seed = tf.constant(_checks.seed_pair(seed))
+        return self._over_batches(name, function, rows, batch_size, *whole, seed)
+
     def _scored(
-        self, name: str, function: Any, x: Any, num_samples: int, seed: Any, batch_size: int
+        self,
+        name: str,
+        function: Any,
+        x: Any,
+        num_samples: int,
+        seed: Any,
+        batch_size: int,
+        density: bool = True,
     ) -> Any:
-        self._check_density(name)
+        if density:
+            self._check_density(name)
         num_samples = tf.constant(_checks.integer("num_samples", num_samples))
         seed = tf.constant(_checks.seed_pair(seed))
+        x = self._supported(x)
+        return self._in_batches(name, function, x, batch_size, None, num_samples, seed)
+
+    def _supported(self, x: Any) -> np.ndarray:
         x = _rows("x", x, self.event_shape)
         _checks.array_support(x, self.likelihood.support, self.likelihood.short_name)
-        return self._in_batches(name, function, x, batch_size, None, num_samples, seed)
+        return x
 
     def _check_density(self, name: str) -> None:
         if "density" not in self.latent.offers:
@@ -164,17 +246,30 @@ class Inference:
         shape: Any = None,
         *arguments: Tensor,
     ) -> Any:
+        rows = _rows("x", rows, shape or self.event_shape)
+        return self._over_batches(name, function, [rows], batch_size, *arguments)
+
+    def _over_batches(
+        self,
+        name: str,
+        function: Callable[..., Any],
+        rows: list[np.ndarray],
+        batch_size: int,
+        *arguments: Tensor,
+    ) -> Any:
         """Returns the compiled function's outputs over all rows, concatenated, as NumPy arrays."""
-        shape = shape or self.event_shape
-        rows = _rows("x", rows, shape)
         batch_size = _checks.integer("batch_size", batch_size)
-        specs = [tf.TensorSpec([None, *shape], tf.float32)]
+        if len({len(array) for array in rows}) > 1:
+            raise ValueError(
+                f"x holds {len(rows[0])} rows and origin {len(rows[1])}; expected as many."
+            )
+        specs = [tf.TensorSpec([None, *array.shape[1:]], tf.float32) for array in rows]
         specs += [tf.TensorSpec(a.shape, a.dtype) for a in arguments]
         compiled = self._compiled(name, function, specs)
-        outputs = [
-            _to_numpy(compiled(tf.constant(rows[start : start + batch_size]), *arguments))
-            for start in range(0, len(rows), batch_size)
-        ]
+        outputs = []
+        for first in range(0, len(rows[0]), batch_size):
+            batch = [tf.constant(array[first : first + batch_size]) for array in rows]
+            outputs.append(_to_numpy(compiled(*batch, *arguments)))
         return tf.nest.map_structure(lambda *parts: np.concatenate(parts), *outputs)
 
     def _compiled(self, name: str, function: Any, signature: list[tf.TensorSpec]) -> Any:

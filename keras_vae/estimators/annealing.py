@@ -28,6 +28,9 @@ REACH = 4.0
 ACCEPTANCE = 0.65
 #: The pilot's first step size, how fast it adapts, and its transitions before the path begins.
 FIRST_STEP, RATE, SETTLING = 0.2, 0.2, 20
+#: The pilot's log step sizes are multiples of this. Rounding of another batch size would grow from
+#: transition to transition if the sizes followed it.
+GRID = 1.0 / 16.0
 
 
 class Chain(NamedTuple):
@@ -164,7 +167,7 @@ def pilot(
 
     A run of its own, with noise of its own: the run that makes the estimate finds the sizes fixed,
     so its transitions keep detailed balance and its weights are unbiased. After each transition the
-    log step size moves by 0.2 (acceptance - 0.65), by example.
+    log step size moves by 0.2 (acceptance - 0.65), rounded to a sixteenth, by example.
 
     Args:
         densities: Of the path.
@@ -180,7 +183,7 @@ def pilot(
         size = tf.exp(log_size)
         chain, chances = _transition(densities, chain, targets[count], size, steps, noise(count))
         chance = tf.reduce_mean(chances, 0)
-        moved = log_size + RATE * (chance - ACCEPTANCE)
+        moved = log_size + GRID * tf.round(RATE / GRID * (chance - ACCEPTANCE))
         return count + 1, chain, moved, sizes.write(count, size), accepted + chance
 
     batch = tf.shape(z)[1:2]

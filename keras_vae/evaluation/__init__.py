@@ -1,7 +1,15 @@
 """Figures of merit on held-out data, and figures to look at."""
 
-from keras_vae.evaluation.base import active_dimensions, kl_per_dimension, named
-from keras_vae.evaluation.collapse import Collapse, collapse, score_without_latents
+from keras_vae.evaluation.base import (
+    Annealing,
+    Collapse,
+    Estimate,
+    active_dimensions,
+    collapse,
+    kl_per_dimension,
+    named,
+    score_without_latents,
+)
 from keras_vae.evaluation.figures import figures, traversals
 from keras_vae.evaluation.gaps import (
     Gaps,
@@ -14,6 +22,7 @@ from keras_vae.evaluation.gaps import (
     mmd,
     prior_draws,
 )
+from keras_vae.evaluation.likelihood import Bounds, bidirectional, log_likelihood
 from keras_vae.evaluation.report import evaluate
 from keras_vae.evaluation.validity import (
     Match,
@@ -25,12 +34,16 @@ from keras_vae.evaluation.validity import (
 )
 
 __all__ = [
+    "Annealing",
+    "Bounds",
     "Collapse",
+    "Estimate",
     "Gaps",
     "Match",
     "ShapeScores",
     "active_dimensions",
     "aggregate_posterior",
+    "bidirectional",
     "classifier_test",
     "collapse",
     "coverage",
@@ -41,6 +54,7 @@ __all__ = [
     "gaps_between",
     "gaps_figure",
     "kl_per_dimension",
+    "log_likelihood",
     "match_renders",
     "mmd",
     "named",

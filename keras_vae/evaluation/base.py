@@ -1,14 +1,32 @@
 """What figures of merit and figures to look at have in common."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
+import tensorflow as tf
 
+from keras_vae import _checks
 from keras_vae.model import VAE
 
 #: A latent dimension is active when the variance of its posterior mean over the data is above this
 #: (Burda, Grosse and Salakhutdinov, Importance Weighted Autoencoders, 2016, section 5).
 ACTIVE_VARIANCE = 0.01
+#: How near to the score without latents, as a share of it, a bound counts as no better.
+NO_BETTER = 0.01
+REMEDIES = (
+    "Try a warm-up of the KL term (--beta 'linear(steps=5000)'), a lower learning rate, a smaller "
+    "beta, or a decoder of less capacity."
+)
+#: Above this shape of the tail of the weights neither an estimate nor its error is to be trusted
+#: (Vehtari et al., Pareto Smoothed Importance Sampling, 2024, section 3.2.4).
+HIGH_K = 0.7
+#: The estimators of log p(x), and how many samples (or chains) they take by default.
+METHODS = {"importance": 5000, "prior": 5000, "annealed": 16}
+#: Examples at a time, of arrays.
+BATCH = 100
 
 
 def active_dimensions(means: np.ndarray) -> np.ndarray:
@@ -42,3 +60,200 @@ def named(labels: np.ndarray, names: Sequence[str]) -> np.ndarray:
     """
     fits = labels.dtype.kind in "iu" and labels.min() >= 0 and labels.max() < len(names)
     return np.asarray(names)[labels] if fits else labels
+
+
+def score_without_latents(vae: VAE, x: np.ndarray) -> float | None:
+    """Returns -log p(x) in nats per example under the best model without latents.
+
+    There every element has one distribution whatever z is: the likelihood at the moments of the
+    data. A collapsed model scores no better.
+
+    Args:
+        vae: The model, whose likelihood is asked.
+        x: Examples (n, E).
+
+    Returns: the mean over the examples, or None where the likelihood cannot tell.
+    """
+    values = np.asarray(x, np.float32)
+    moments = [tf.constant(moment(values, axis=0)) for moment in (np.mean, np.std)]
+    params = vae.likelihood.initial_params(*moments)
+    if params is None:
+        return None
+    log_px = vae.likelihood.log_prob(params[None], tf.constant(values), vae.graph.given())
+    return -float(tf.reduce_mean(log_px))
+
+
+class Collapse(NamedTuple):
+    """What is known of the use of the latents.
+
+    Attributes:
+        active: Which latent dimensions are active, (D,).
+        elbo: The evidence lower bound at beta = 1 in nats per example, or None.
+        without_latents: -log p(x) of the best model without latents, or None.
+        collapsed: Whether no dimension is active, or the bound is that of a model without latents.
+    """
+
+    active: np.ndarray
+    elbo: float | None
+    without_latents: float | None
+    collapsed: bool
+
+    def sentence(self) -> str:
+        """Returns the verdict in words, with what to try where the posterior has collapsed."""
+        used = f"{self.active.sum()} of {len(self.active)} latent dimensions are active"
+        if not self.collapsed:
+            return f"{used}."
+        bound = ""
+        if self.elbo is not None and self.without_latents is not None:
+            bound = (
+                f", and the bound of {self.elbo:.1f} nats compares with {-self.without_latents:.1f}"
+                " for a model without latents"
+            )
+        return f"The posterior has collapsed: {used}{bound}. {REMEDIES}"
+
+
+def collapse(vae: VAE, x: np.ndarray, seed: Any = 0) -> Collapse:
+    """Returns whether the posterior has collapsed, judged by some examples.
+
+    Args:
+        vae: The model.
+        x: Examples (n, E), some hundreds.
+        seed: Of the draws that the bound takes.
+    """
+    active = active_dimensions(vae.encode(x).mean)
+    if "density" not in vae.latent.offers:
+        return Collapse(active, None, None, not active.any())
+    elbo, without = float(vae.elbo(x, seed=seed).mean()), score_without_latents(vae, x)
+    no_better = without is not None and -elbo >= without - NO_BETTER * abs(without)
+    return Collapse(active, elbo, without, no_better or not active.any())
+
+
+def batches(data: Any) -> Iterable[np.ndarray]:
+    """Yields the batches x (B, E) of a `tf.data.Dataset` or of one array (n, E)."""
+    if isinstance(data, tf.data.Dataset):
+        for element in data:
+            yield np.asarray(element[0] if isinstance(element, tuple) else element)
+    else:
+        array = np.asarray(data)
+        if array.ndim == 0:
+            raise ValueError("data has shape (); expected batches of x, or one array (n, ...).")
+        for start in range(0, len(array), BATCH):
+            yield array[start : start + BATCH]
+
+
+class Annealing(NamedTuple):
+    """How chains are annealed; see `VAE.annealed_sample`.
+
+    Attributes:
+        temperatures: Steps from the start to the posterior.
+        leapfrog_steps: Of each Hamiltonian transition.
+        schedule: "sigmoid" or "linear".
+        start: "prior" or "posterior".
+    """
+
+    temperatures: int = 500
+    leapfrog_steps: int = 10
+    schedule: str = "sigmoid"
+    start: str = "prior"
+
+
+#: With 16 chains about 160,000 gradients of the decoder per example, the pilot included.
+DEFAULT = Annealing()
+
+
+def samples_of(method: str, num_samples: int | None) -> int:
+    """Returns how many samples an estimator takes: `num_samples`, or its default for None.
+
+    Raises:
+        ValueError, TypeError: for an unknown method, or no whole number of at least 1.
+    """
+    default = METHODS[_checks.one_of("method", method, tuple(METHODS))]
+    return default if num_samples is None else _checks.integer("num_samples", num_samples)
+
+
+def score(
+    vae: VAE, x: np.ndarray, method: str, num_samples: int, seed: Any, annealing: Annealing
+) -> Any:
+    """Returns the `LogLikelihood` of one batch x (B, E) by one of `METHODS`, each part (B,)."""
+    if method == "importance":
+        return vae.importance_sample(x, num_samples, seed, len(x))
+    if method == "prior":
+        return vae.prior_sample(x, num_samples, seed, len(x))
+    return vae.annealed_sample(x, num_samples, seed=seed, batch_size=len(x), **annealing._asdict())
+
+
+def tail_warning(method: str, high: int, count: int) -> str | None:
+    """Returns what to say when the weights of `high` of `count` examples have a heavy tail."""
+    if not high:
+        return None
+    remedy = {
+        "annealed": "Take more temperatures.",
+        "prior": "Plain Monte Carlo does not do here: use method='importance' or 'annealed'.",
+        "importance": "Take more samples, or method='annealed'.",
+    }[method]
+    return (
+        f"The estimates of {high} of {count} examples are not to be trusted: the Pareto k of their "
+        f"weights is above {HIGH_K}, so a few of the weights decide, and log p(x) is likely too "
+        f"low. {remedy}"
+    )
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """log p(x) of a data set, with what is known of its errors. Everything is in nats.
+
+    Attributes:
+        method: One of `METHODS`.
+        num_samples: Samples, or chains, per example.
+        log_likelihood: (n,).
+        monte_carlo_error: Standard error from the finite number of samples, (n,).
+        effective_sample_size: (n,), between 1 and `num_samples`.
+        pareto_k: Shape of the tail of the weights, (n,); NaN for fewer than 21 samples.
+    """
+
+    method: str
+    num_samples: int
+    log_likelihood: np.ndarray
+    monte_carlo_error: np.ndarray
+    effective_sample_size: np.ndarray
+    pareto_k: np.ndarray
+
+    @property
+    def mean(self) -> float:
+        """The mean over the examples."""
+        return float(self.log_likelihood.mean(dtype=np.float64))
+
+    @property
+    def standard_error(self) -> float | None:
+        """What another data set of this size would change; None of one example."""
+        count = len(self.log_likelihood)
+        if count < 2:
+            return None
+        return float(self.log_likelihood.std(ddof=1, dtype=np.float64) / math.sqrt(count))
+
+    @property
+    def monte_carlo_error_of_mean(self) -> float | None:
+        """What other samples would change of the mean; None of one sample."""
+        if self.num_samples < 2:
+            return None
+        squares = np.square(self.monte_carlo_error, dtype=np.float64).sum()
+        return float(math.sqrt(squares) / len(self.monte_carlo_error))
+
+    @property
+    def median_pareto_k(self) -> float | None:
+        """The median of `pareto_k`; None where there are too few samples to tell."""
+        known = self.pareto_k[~np.isnan(self.pareto_k)]
+        return float(np.median(known)) if len(known) else None
+
+    @property
+    def high_pareto_k_share(self) -> float | None:
+        """The share of examples whose `pareto_k` is above 0.7; None where nothing is known."""
+        if self.median_pareto_k is None:
+            return None
+        return float(np.mean(self.pareto_k > HIGH_K))
+
+    @property
+    def warning(self) -> str | None:
+        """A sentence where examples have weights of too heavy a tail, else None."""
+        high = int(np.sum(self.pareto_k > HIGH_K))
+        return tail_warning(self.method, high, len(self.pareto_k))
