@@ -168,3 +168,23 @@ def test_mistakes_are_refused_at_construction(arguments, words):
 def test_parameters_of_another_shape_are_refused():
     with pytest.raises(ValueError, match=r"\(\.\.\., 2, 3\).*\(\.\.\., 2, 6\)"):
         ready(kv.likelihoods.Normal("learned")).log_prob(tf.zeros([4, *EVENT]), np.zeros(EVENT))
+
+
+@pytest.mark.parametrize("shape", [(1,), (784,), (797,), (8, 8, 1)])
+@pytest.mark.parametrize("scale", [0.0, 3.0, 60.0])
+def test_an_event_of_bits_is_the_sum_of_its_elements(shape, scale):
+    head = kv.likelihoods.Bernoulli()
+    head.setup(shape)
+    rng = np.random.default_rng(0)
+    logits = tf.Variable(rng.normal(size=(3, 5, *shape)) * scale, dtype=tf.float32)
+    x = tf.constant(rng.random((5, *shape)), tf.float32)
+    with tf.GradientTape(persistent=True) as tape:
+        whole = head.log_prob(logits, x)
+        elements = head.log_prob(logits, x, mask=tf.ones_like(x))
+    np.testing.assert_allclose(whole, elements, rtol=1e-5, atol=1e-5)
+    exact = logits.numpy().astype("float64")
+    softplus = np.maximum(exact, 0.0) + np.log1p(np.exp(-np.abs(exact)))
+    expected = (x.numpy() * exact - softplus).reshape(3, 5, -1).sum(-1)
+    np.testing.assert_allclose(whole, expected, rtol=3e-6, atol=1e-5)
+    slope = tape.gradient(whole, logits)
+    np.testing.assert_allclose(slope, x.numpy() - scipy.special.expit(exact), atol=1e-6)

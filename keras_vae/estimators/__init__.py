@@ -11,6 +11,7 @@ from keras_vae.estimators.annealing import (
     pilot,
     reverse,
     schedule,
+    transition,
 )
 from keras_vae.estimators.base import LogLikelihood, log_mean_exp
 from keras_vae.estimators.pareto import add_tail, generalised_pareto, no_tail, pareto_k, tail_size
@@ -45,4 +46,5 @@ __all__ = [
     "reverse",
     "schedule",
     "tail_size",
+    "transition",
 ]

@@ -125,10 +125,23 @@ def leapfrog(
     return chain, momentum
 
 
-def _transition(
+def transition(
     densities: Densities, chain: Chain, beta: Tensor, step_size: Tensor, steps: Any, noise: Tensor
 ) -> tuple[Chain, Tensor]:
-    """Returns the chains after one Hamiltonian transition, and the chances of acceptance (C, B)."""
+    """Returns the chains after one Hamiltonian transition, and the chances of acceptance (C, B).
+
+    It leaves f_beta invariant, and is its own reversal.
+
+    Args:
+        densities: Of the path.
+        chain: Where the chains are.
+        beta: Inverse temperature.
+        step_size: (B,).
+        steps: Leapfrog steps.
+        noise: Standard normal, (C, B, D + 2): D for the momenta, two to accept by.
+
+    Reference: Neal, 2011, section 5.3.2.
+    """
     momentum, rest = noise[..., :-2], noise[..., -2:]
     # Half the sum of two squared normals is exponential, as the negative log of a uniform is.
     threshold = -0.5 * tf.reduce_sum(tf.square(rest), -1)
@@ -181,7 +194,7 @@ def pilot(
 
     def step(count: Tensor, chain: Chain, log_size: Tensor, sizes: Any, accepted: Tensor) -> Any:
         size = tf.exp(log_size)
-        chain, chances = _transition(densities, chain, targets[count], size, steps, noise(count))
+        chain, chances = transition(densities, chain, targets[count], size, steps, noise(count))
         chance = tf.reduce_mean(chances, 0)
         moved = log_size + GRID * tf.round(RATE / GRID * (chance - ACCEPTANCE))
         return count + 1, chain, moved, sizes.write(count, size), accepted + chance
@@ -267,7 +280,7 @@ def _run(
 
     def step(count: Tensor, chain: Chain, log_weights: Tensor, accepted: Tensor) -> Any:
         log_weights += increments[count] * chain.log_ratio
-        chain, chances = _transition(
+        chain, chances = transition(
             densities, chain, targets[count], sizes[count], steps, noise(count)
         )
         return count + 1, chain, log_weights, accepted + tf.reduce_mean(chances, 0)

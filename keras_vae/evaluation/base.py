@@ -176,10 +176,10 @@ def score(
 ) -> Any:
     """Returns the `LogLikelihood` of one batch x (B, E) by one of `METHODS`, each part (B,)."""
     if method == "importance":
-        return vae.importance_sample(x, num_samples, seed, len(x))
+        return vae.importance_sample(x, num_samples, seed, BATCH)
     if method == "prior":
-        return vae.prior_sample(x, num_samples, seed, len(x))
-    return vae.annealed_sample(x, num_samples, seed=seed, batch_size=len(x), **annealing._asdict())
+        return vae.prior_sample(x, num_samples, seed, BATCH)
+    return vae.annealed_sample(x, num_samples, seed=seed, batch_size=BATCH, **annealing._asdict())
 
 
 def tail_warning(method: str, high: int, count: int) -> str | None:
