@@ -19,11 +19,13 @@ from keras_vae.likelihoods import Likelihood
 NOTHING = Given()
 #: Rows (samples times examples) that one chunk of samples holds, and at most how many numbers in
 #: the decoder's widest layer: large matrix products, in memory that does not grow.
-CHUNK_ROWS, CHUNK_ELEMENTS = 2**13, 2**23
+CHUNK_ROWS, CHUNK_ELEMENTS = 2**12, 2**22
 #: Draws from a prior by seeds come in blocks of this size, whatever the chunk.
 BLOCK = 32
-#: Which streams of noise an annealed run takes; the first is that of importance samples.
-_START, _PILOT, _FORWARD, _BACKWARD = 1, 2, 3, 4
+#: So many chains find the step sizes, whatever the number of those that are weighed.
+PILOT_CHAINS = 16
+#: The streams of noise of an annealed run; importance samples take the seed itself.
+_START, _PILOT_START, _PILOT, _FORWARD, _BACKWARD = 1, 2, 3, 4, 5
 
 
 class Encoding(NamedTuple):
@@ -70,7 +72,7 @@ class Annealed(NamedTuple):
     Attributes:
         log_likelihood, monte_carlo_error, effective_sample_size, pareto_k: As in `LogLikelihood`,
             of the weights of the chains.
-        acceptance: The share of accepted Hamiltonian proposals, (B,).
+        acceptance: The pilot's share of accepted Hamiltonian proposals, (B,); about 0.65.
     """
 
     log_likelihood: Any
@@ -238,7 +240,9 @@ class Graph:
         """
         num_samples = tf.convert_to_tensor(num_samples, tf.int32)
         rows = min(CHUNK_ROWS, CHUNK_ELEMENTS // _widest(self.decoder, self.likelihood.event_size))
-        chunk = tf.minimum(num_samples, tf.maximum(1, rows // batch))
+        fitting = tf.minimum(num_samples, tf.maximum(1, rows // batch))
+        chunks = (num_samples + fitting - 1) // fitting
+        chunk = (num_samples + chunks - 1) // chunks
         kept = estimators.tail_size(num_samples) + 1
 
         def add_chunk(first: Tensor, moments: estimators.WeightMoments, tail: Tensor) -> Any:
@@ -312,28 +316,37 @@ class Graph:
         """
         betas = estimators.schedule(schedule, temperatures)
         densities, draws = self._path(x, start)
+        pilots = tf.minimum(num_chains, PILOT_CHAINS)
+        # The pilot shares no draw with the run that is weighed, or the weights would be biased.
+        pilot = estimators.pilot(
+            densities,
+            draws(pilots, _folded(seed, _PILOT_START), 0),
+            betas,
+            leapfrog_steps,
+            self._turns(x, _folded(seed, _PILOT), pilots, pilots, 0),
+        )
+        own = _folded(seed, _FORWARD if origin is None else _BACKWARD)
 
-        def noise_of(stream: int) -> Any:
-            own = tf.random.experimental.stateless_fold_in(seed, stream)
-            keys, size = content_keys(x, own), self.latent.latent_dim + 2
-            return lambda turn: keyed_noise(keys, num_chains, size, own, turn * num_chains)
+        def log_weights(chains: Tensor, first: Tensor) -> Tensor:
+            path = (betas, pilot.sizes, leapfrog_steps)
+            noise = self._turns(x, own, chains, num_chains, first)
+            if origin is None:
+                z = draws(chains, _folded(seed, _START), first)
+                return estimators.anneal(densities, z, *path, noise)
+            z = tf.tile(origin[None], [chains, 1, 1])
+            return -estimators.reverse(densities, z, *path, noise)
 
-        z = draws(num_chains, tf.random.experimental.stateless_fold_in(seed, _START))
-        sizes = estimators.pilot(densities, z, betas, leapfrog_steps, noise_of(_PILOT)).sizes
-        if origin is None:
-            log_weights, acceptance = estimators.anneal(
-                densities, z, betas, sizes, leapfrog_steps, noise_of(_FORWARD)
-            )
-        else:
-            log_weights, acceptance = estimators.reverse(
-                densities,
-                tf.broadcast_to(origin, tf.shape(z)),
-                betas,
-                sizes,
-                leapfrog_steps,
-                noise_of(_BACKWARD),
-            )
-        return _annealed(log_weights, acceptance, num_chains, origin is not None)
+        found = self._streamed(log_weights, tf.shape(x)[0], num_chains)
+        if origin is not None:
+            found = found._replace(log_likelihood=-found.log_likelihood)
+        return Annealed(*found, pilot.acceptance)
+
+    def _turns(
+        self, x: Tensor, seed: Tensor, chains: Tensor, stride: Tensor | int, first: Tensor | int
+    ) -> estimators.Noise:
+        """Returns the noise of the chains from `first` on, of `stride` chains, by transition."""
+        keys, size = content_keys(x, seed), self.latent.latent_dim + 2
+        return lambda turn: keyed_noise(keys, chains, size, seed, turn * stride + first)
 
     def _path(self, x: Tensor, start: str) -> tuple[estimators.Densities, Any]:
         """Returns the densities of a path to the posterior, and what draws its start (C, B, D)."""
@@ -343,30 +356,22 @@ class Graph:
             def from_prior(z: Tensor) -> tuple[Tensor, Tensor]:
                 return self.latent.log_prior(z, given), self._log_px(x, z, given)
 
-            return from_prior, lambda n, seed: self._prior_draws(content_keys(x, seed), n, seed)
+            def draws(n: Tensor, seed: Tensor, first: Tensor | int) -> Tensor:
+                return self._prior_draws(content_keys(x, seed), n, seed, first)
+
+            return from_prior, draws
         q = self.posterior(x)
 
         def from_posterior(z: Tensor) -> tuple[Tensor, Tensor]:
             log_qz = q.log_prob(z)
             return log_qz, self._log_px(x, z, given) + self.latent.log_prior(z, given) - log_qz
 
-        return from_posterior, lambda n, seed: q.draw(self.noise(x, n, seed))[0]
+        return from_posterior, lambda n, seed, first: q.draw(self.noise(x, n, seed, first))[0]
 
 
-def _annealed(
-    log_weights: Tensor, acceptance: Tensor, num_chains: Tensor | int, backwards: bool
-) -> Annealed:
-    """Returns the estimate of chains' log-weights (C, B); backwards, of their inverses."""
-    log_weights = -log_weights if backwards else log_weights
-    batch = tf.shape(log_weights)[1]
-    moments = estimators.add_weights(estimators.no_weights(batch), log_weights)
-    kept = estimators.tail_size(num_chains) + 1
-    tail = estimators.add_tail(estimators.no_tail(batch), log_weights, kept)
-    k = estimators.pareto_k(tail, num_chains)
-    found = estimators.log_likelihood(moments, num_chains, k)
-    if backwards:
-        found = found._replace(log_likelihood=-found.log_likelihood)
-    return Annealed(*found, acceptance)
+def _folded(seed: Tensor, stream: int) -> Tensor:
+    """Returns the seed of a stream of noise of its own."""
+    return tf.random.experimental.stateless_fold_in(seed, stream)
 
 
 def _widest(network: keras.Model, least: int) -> int:

@@ -164,9 +164,10 @@ class Inference:
         """Returns log p(x) of each example by annealed importance sampling, (n,), in nats.
 
         Chains go from p(z) to the posterior by Hamiltonian transitions. The value is a lower bound
-        in expectation, which more temperatures tighten. It takes (temperatures + 20) leapfrog_steps
-        gradients of the decoder for each chain in a pilot run, which finds the step sizes, and
-        about as many in the run that is weighed.
+        in expectation, which more temperatures tighten. Each chain takes temperatures times
+        leapfrog_steps gradients of the decoder, and so do up to 16 chains of a pilot run, which
+        finds the step sizes. They are fixed in the run that is weighed, so adapting does not bias
+        it.
 
         Args:
             x: Events (n, E).

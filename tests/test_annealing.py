@@ -168,8 +168,9 @@ def test_annealing_finds_a_known_normalising_constant():
         def noise(stream, chains):
             return lambda turn: tf.random.stateless_normal([chains, 40, 4], [stream, turn])
 
-        sizes = estimators.pilot(normal_path, z[:8], betas, 4, noise(0, 8)).sizes
-        return estimators.anneal(normal_path, z, betas, sizes, 4, noise(1, 200))
+        first = draws((8, 40, 2), 1)
+        sizes, acceptance = estimators.pilot(normal_path, first, betas, 4, noise(0, 8))
+        return estimators.anneal(normal_path, z, betas, sizes, 4, noise(1, 200)), acceptance
 
     log_weights, acceptance = run(draws((200, 40, 2)))
     found = estimators.log_mean_exp(log_weights).numpy()
@@ -200,17 +201,21 @@ def test_annealing_is_right_and_better_with_more_temperatures(wide, start):
         distance = found.log_likelihood - truth[:300]
         bias = 0.5 * np.mean(found.monte_carlo_error**2)
         assert abs(distance.mean() + bias) < 3 * distance.std() / np.sqrt(300) + 0.5 * bias
-        assert 0.55 < found.acceptance.mean() < 0.75
         errors.append(distance.std())
+    assert 0.55 < found.acceptance.mean() < 0.75  # of the longer path: ten steps are few to adapt
     assert errors[1] < 0.6 * errors[0]
 
 
-def test_batches_leave_annealing_alone(wide):
+def test_chunks_and_batches_leave_annealing_alone(wide, monkeypatch):
     model, x, _ = wide
-    whole = model.vae.annealed_sample(x[:40], 4, 30, 4, seed=1, batch_size=40)
-    parts = model.vae.annealed_sample(x[:40][::-1], 4, 30, 4, seed=1, batch_size=7)
-    np.testing.assert_allclose(parts.log_likelihood[::-1], whole.log_likelihood, atol=1e-5)
-    other = model.vae.annealed_sample(x[:40], 4, 30, 4, seed=2)
+    whole = model.vae.annealed_sample(x[:40], 5, 30, 4, seed=1, batch_size=40)
+    monkeypatch.setattr("keras_vae.graph.CHUNK_ROWS", 14)  # 2 chains at a time
+    chunked = LinearGaussian(widen=WIDE).vae.annealed_sample(
+        x[:40][::-1], 5, 30, 4, seed=1, batch_size=7
+    )
+    np.testing.assert_allclose(chunked.log_likelihood[::-1], whole.log_likelihood, atol=1e-5)
+    assert np.all(whole.effective_sample_size <= 5.001)
+    other = model.vae.annealed_sample(x[:40], 5, 30, 4, seed=2)
     assert np.abs(other.log_likelihood - whole.log_likelihood).max() > 1e-2
 
 

@@ -27,7 +27,7 @@ REACH = 4.0
 #: The share of proposals to accept (Neal, 2011, section 5.4.4.3).
 ACCEPTANCE = 0.65
 #: The pilot's first step size, how fast it adapts, and its transitions before the path begins.
-FIRST_STEP, RATE, SETTLING = 0.2, 0.2, 20
+FIRST_STEP, RATE, SETTLING = 0.5, 0.2, 20
 #: The pilot's log step sizes are multiples of this. Rounding of another batch size would grow from
 #: transition to transition if the sizes followed it.
 GRID = 1.0 / 16.0
@@ -166,7 +166,7 @@ class StepSizes(NamedTuple):
 
     Attributes:
         sizes: (T, B), for the transitions at the inverse temperatures 1..T of the schedule.
-        acceptance: The pilot's share of accepted proposals, (B,).
+        acceptance: The pilot's mean chance of acceptance on the path, (B,).
     """
 
     sizes: Tensor
@@ -197,7 +197,8 @@ def pilot(
         chain, chances = transition(densities, chain, targets[count], size, steps, noise(count))
         chance = tf.reduce_mean(chances, 0)
         moved = log_size + GRID * tf.round(RATE / GRID * (chance - ACCEPTANCE))
-        return count + 1, chain, moved, sizes.write(count, size), accepted + chance
+        accepted += tf.where(count < SETTLING, 0.0, chance)
+        return count + 1, chain, moved, sizes.write(count, size), accepted
 
     batch = tf.shape(z)[1:2]
     start = (
@@ -210,7 +211,8 @@ def pilot(
     *_, sizes, accepted = tf.while_loop(
         lambda count, *_: count < total, step, start, parallel_iterations=1
     )
-    return StepSizes(sizes.stack()[SETTLING:], accepted / tf.cast(total, tf.float32))
+    sizes = sizes.stack()[SETTLING:]
+    return StepSizes(sizes, accepted / tf.cast(tf.shape(sizes)[0], tf.float32))
 
 
 def anneal(
@@ -220,8 +222,8 @@ def anneal(
     sizes: Tensor,
     steps: Tensor | int,
     noise: Noise,
-) -> tuple[Tensor, Tensor]:
-    """Returns log-weights whose exponentials have the mean p(x), (C, B), and the acceptance (B,).
+) -> Tensor:
+    """Returns log-weights whose exponentials have the mean p(x), (C, B).
 
     Args:
         densities: Of the path.
@@ -243,8 +245,8 @@ def reverse(
     sizes: Tensor,
     steps: Tensor | int,
     noise: Noise,
-) -> tuple[Tensor, Tensor]:
-    """Returns log-weights w of which the mean of exp(-w) is 1 / p(x), (C, B), and the acceptance.
+) -> Tensor:
+    """Returns log-weights w of which the mean of exp(-w) is 1 / p(x), (C, B).
 
     The same path backwards, from an exact draw of the posterior, as data that the model simulated
     has one. Then -log of the mean of exp(-w) is an upper bound on log p(x) in expectation.
@@ -274,20 +276,21 @@ def _run(
     sizes: Tensor,
     steps: Tensor | int,
     noise: Noise,
-) -> tuple[Tensor, Tensor]:
-    """Returns the summed log-weights and the acceptance: weigh, then move, T times over."""
+) -> Tensor:
+    """Returns the summed log-weights, (C, B): weigh, then move, T times over."""
     total = tf.shape(increments)[0]
 
-    def step(count: Tensor, chain: Chain, log_weights: Tensor, accepted: Tensor) -> Any:
+    def step(count: Tensor, chain: Chain, log_weights: Tensor) -> Any:
         log_weights += increments[count] * chain.log_ratio
-        chain, chances = transition(
-            densities, chain, targets[count], sizes[count], steps, noise(count)
-        )
-        return count + 1, chain, log_weights, accepted + tf.reduce_mean(chances, 0)
+        turn = noise(count)
+        chain, _ = transition(densities, chain, targets[count], sizes[count], steps, turn)
+        return count + 1, chain, log_weights
 
     chain = at(densities, z)
-    start = (tf.constant(0), chain, tf.zeros_like(chain.log_ratio), tf.zeros(tf.shape(z)[1:2]))
-    _, _, log_weights, accepted = tf.while_loop(
-        lambda count, *_: count < total, step, start, parallel_iterations=1
+    *_, log_weights = tf.while_loop(
+        lambda count, *_: count < total,
+        step,
+        (tf.constant(0), chain, tf.zeros_like(chain.log_ratio)),
+        parallel_iterations=1,
     )
-    return log_weights, accepted / tf.cast(total, tf.float32)
+    return log_weights
