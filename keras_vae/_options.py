@@ -22,15 +22,17 @@ keras-vae train --config runs/a/config.json --beta 4 --output runs/b
 """
 EVALUATE = """Score a run on its test set: bounds and likelihoods in nats per example.
 
-nll is -log p(x) by importance sampling. Its standard error says what another test
-set of the size would change, its Monte Carlo error what other samples would: where the second is
-not far below the first, take more samples. The figures go into the run's metrics.json, unless
---data names a set.
+nll is -log p(x) by importance sampling, or as --method says. Its standard error says what
+another test set of the size would change, its Monte Carlo error what other samples would: where
+the second is not far below the first, take more samples. pareto_k is the tail of the weights:
+above 0.7 a few of them decide, and nll is likely too high. The gap_ figures say how the codes
+cover the prior. All go into the run's metrics.json, unless --data names a set.
 
 \b
 keras-vae evaluate runs/digits
 keras-vae evaluate runs/digits --num-samples 100
 keras-vae evaluate runs/digits --data others.npy
+keras-vae evaluate runs/digits --method annealed --temperatures 200
 """
 SAMPLE = """Draw new examples: z from p(z), then x from p(x|z).
 
@@ -90,11 +92,21 @@ Seed = Annotated[int, typer.Option(help="The same seed gives the same answer.")]
 Count = Annotated[int, typer.Option("--n", help="How many; a picture has room for 1024 images.")]
 Steps = Annotated[int, typer.Option(help="Points on each line, both ends included.")]
 NumSamples = Annotated[
-    int,
+    int | None,
     typer.Option(
-        help="Importance samples per example; more give a smaller, truer nll, and take longer."
+        help="Samples per example; more give a smaller, truer nll, and take longer. 5,000, or of "
+        "annealed chains 16."
     ),
 ]
+Method = Annotated[
+    str,
+    typer.Option(
+        help="How log p(x) is estimated: importance (from q), annealed (Hamiltonian chains from "
+        "the prior: slower, and right where q is not), or prior (plain Monte Carlo, which fails)."
+    ),
+]
+Temperatures = Annotated[int, typer.Option(help="Of annealed: steps from prior to posterior.")]
+LeapfrogSteps = Annotated[int, typer.Option(help="Of annealed: steps of each transition.")]
 OutputFile = Annotated[
     Path, typer.Option("--output", help="A new FILE.png for a picture, FILE.npz for the arrays.")
 ]

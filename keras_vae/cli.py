@@ -11,7 +11,7 @@ import rich.table
 import tensorflow as tf
 import typer
 
-from keras_vae import _checks, _registry, data, export, plots, runs
+from keras_vae import _checks, _registry, data, evaluation, export, plots, runs
 from keras_vae import _options as opt
 from keras_vae._version import __version__
 from keras_vae.configs import Config
@@ -94,12 +94,16 @@ def train(
 @app.command(help=opt.EVALUATE)
 def evaluate(
     run: opt.Run,
-    num_samples: opt.NumSamples = runs.NUM_SAMPLES,
+    num_samples: opt.NumSamples = None,
     data: opt.OtherData = None,
+    method: opt.Method = "importance",
+    temperatures: opt.Temperatures = evaluation.base.DEFAULT.temperatures,
+    leapfrog_steps: opt.LeapfrogSteps = evaluation.base.DEFAULT.leapfrog_steps,
 ) -> None:
     """Scores a run; see `_options.EVALUATE`."""
-    metrics = runs.evaluate(run, num_samples, console, data)
-    _print_pairs(metrics)
+    annealing = evaluation.Annealing(temperatures, leapfrog_steps)
+    metrics = runs.evaluate(run, num_samples, console, data, method, annealing)
+    _print_metrics(metrics)
     if not metrics["normalised"]:
         _print_line(
             "These values are not normalised: the likelihood gives probabilities to 0 and 1 alone, "
@@ -259,6 +263,15 @@ def _write(path: Path, arrays: dict[str, np.ndarray], draw: Any) -> None:
     else:
         runs.write(path, lambda file: np.savez_compressed(file, **arrays))
     _print_paths([path])
+
+
+def _print_metrics(metrics: dict[str, Any]) -> None:
+    """Prints figures of merit: numbers as a table, then sentences; lists are in the file alone."""
+    words = {name: metrics[name] for name in metrics if name.endswith(("verdict", "warning"))}
+    lists = {name for name, value in metrics.items() if isinstance(value, list)}
+    _print_pairs({name: metrics[name] for name in metrics if name not in words.keys() | lists})
+    for sentence in filter(None, words.values()):
+        _print_line(sentence)
 
 
 def _print_pairs(values: dict[str, Any]) -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import rich.console
 import rich.markup
 import rich.progress
@@ -31,10 +32,10 @@ from keras_vae.data import Data
 from keras_vae.model import VAE, load
 
 CONFIG, MODEL, SAVED_MODEL = "config.json", "model.keras", "saved_model"
-#: Importance samples per example.
-NUM_SAMPLES = 5000
-#: How many test examples figures are drawn of.
-DRAWN = 2000
+#: How many test examples figures and gaps are made of, and how many are too few for gaps.
+DRAWN, LEAST = 2000, 50
+#: Samples of shapes that are held against the truth.
+SHAPES = 2000
 HISTORY, METRICS, FIGURES, TENSORBOARD = "history.csv", "metrics.json", "figures", "tensorboard"
 
 
@@ -136,24 +137,32 @@ def check_room(path: str | os.PathLike[str]) -> None:
 
 def evaluate(
     run: str | os.PathLike[str],
-    num_samples: int = NUM_SAMPLES,
+    num_samples: int | None = None,
     console: Any = None,
     data: str | None = None,
+    method: str = "importance",
+    annealing: evaluation.Annealing = evaluation.base.DEFAULT,
 ) -> dict[str, Any]:
     """Scores a run's model on a test set and returns the figures of merit.
 
+    They are those of `evaluation.evaluate`, and of the run's own data those of `evaluation.gaps`
+    (`gap_...`, None of fewer than 50 examples) and of the built-in shapes those of
+    `evaluation.shape_scores` (`shapes_...`).
+
     Args:
         run: The run folder.
-        num_samples: Importance samples per example.
+        num_samples: Samples, or chains, per example; None takes the method's default.
         console: A rich console for the progress bar; None shows nothing.
         data: Another data set than the run's; see `test_set`. The run's own figures are also
             written to `metrics.json`, and drawn anew; those of another set are not.
+        method: How log p(x) is estimated: "importance", "annealed" or "prior".
+        annealing: How the chains of "annealed" go.
 
     Raises:
         ValueError, TypeError: if the folder holds no run, or the data does not fit the model.
         OSError: if the figures cannot be written, which shows before anything is scored.
     """
-    _checks.integer("num_samples", num_samples)
+    evaluation.base.samples_of(method, num_samples)
     folder, config, vae = read(run)
     if data is None:
         check_room(folder / METRICS)
@@ -168,13 +177,50 @@ def evaluate(
             config.seed,
             lambda count: bar.advance(task, count),
             loaded.levels,
+            method,
+            annealing,
         )
     metrics["evaluation_seconds"] = round(time.perf_counter() - started, 3)
     metrics["training_seconds"] = training_seconds(folder)
     if data is None:
+        metrics |= _gaps(folder, vae, config, loaded) | _shapes(vae, config, loaded)
         _write_json(folder / METRICS, metrics)
         _draw(folder, vae, loaded)
     return metrics
+
+
+def _gaps(folder: Path, vae: VAE, config: Config, data: Data) -> dict[str, Any]:
+    """Returns how the codes of the test set cover the prior, and draws it."""
+    names = ("mmd2", "mmd2_p_value", "classifier_accuracy", "classifier_p_value", "far_share")
+    (x, _), (train, _) = _first(data, data.test), _first(data, data.train)
+    if len(x) < LEAST or len(train) < LEAST:
+        return dict.fromkeys([f"gap_{name}" for name in (*names, "verdict")])
+    found = evaluation.gaps(vae, x, config.seed, train=train)
+    title = "Codes over the prior"
+    picture = evaluation.gaps_figure(vae, x, config.seed, title, train)
+    _save_figures(folder, {"gaps": picture})
+    return {f"gap_{name}": getattr(found, name) for name in names} | {
+        "gap_verdict": found.sentence()
+    }
+
+
+def _shapes(vae: VAE, config: Config, data: Data) -> dict[str, Any]:
+    """Returns what samples of a model of the built-in shapes are worth, of others nothing."""
+    if config.data.split(":")[0].split("(")[0] != "shapes":
+        return {}
+    x, values = _first(data, data.test)
+    train: Any = datasets.find(config.data).train
+    renders = np.concatenate(list(train.part(0, data.counts["train"]).chunks())) / 255.0
+    means = vae.sample(SHAPES, seed=config.seed).mean
+    found = evaluation.shape_scores(means, renders, vae.reconstruct(x), values, data.label_names)
+    kept = {f"shapes_{name}": value for name, value in found._asdict().items()}
+    return kept | {"shapes_verdict": found.sentence()}
+
+
+def _first(data: Data, split: Any) -> tuple[Any, Any]:
+    """Returns the first examples of a split, at most as many as are drawn, and their labels."""
+    found = next(split.unbatch().batch(DRAWN).as_numpy_iterator())
+    return found if data.labelled else (found, None)
 
 
 def test_set(
@@ -297,8 +343,7 @@ def _fit(
 
 def _draw(folder: Path, vae: VAE, data: Data) -> None:
     """Draws what the model makes of the test set into a run."""
-    drawn = next(data.test.unbatch().batch(DRAWN).as_numpy_iterator())
-    x, labels = drawn if data.labelled else (drawn, None)
+    x, labels = _first(data, data.test)
     pictures = evaluation.figures(vae, x, labels, data.label_names, data.column_names)
     _save_figures(folder, pictures)
 

@@ -51,13 +51,14 @@ def evaluate(
     deviation over examples / sqrt(n); `nll_monte_carlo_error`, what the finite number of samples
     adds; `effective_sample_size`, the mean over examples; `pareto_k`, the median over examples, and
     `pareto_k_high_share`, the share of them above 0.7, whose estimates are not to be trusted (None
-    of fewer than 21 samples); `reconstruction_loss`; `kl_loss`; `kl_per_dimension`, a list, None
-    where it does not split; `bits_per_dim`, None for densities (but those of dequantised levels,
-    where it is a bound) and for values that are no whole numbers; `normalised`, False where `nll`
-    is no log-likelihood of the values and compares with nothing, as with grey values under
-    "bernoulli"; `active_units`; `collapsed`, judged by the first 1,000 examples, and `verdict`, in
-    a sentence; `estimator`; `num_samples`; `num_examples`. What needs a density of q(z|x) is None
-    where the posterior has none.
+    of fewer than 21 samples), with `pareto_k_warning` in a sentence where there are any;
+    `reconstruction_loss`; `kl_loss`; `kl_per_dimension`, a list, None where it does not split;
+    `bits_per_dim`, None for densities (but those of dequantised levels, where it is a bound) and
+    for values that are no whole numbers; `normalised`, False where `nll` is no log-likelihood of
+    the values and compares with nothing, as with grey values under "bernoulli"; `active_units`;
+    `collapsed`, judged by the first 1,000 examples, and `verdict`, in a sentence; `estimator`;
+    `num_samples`; `num_examples`. What needs a density of q(z|x) is None where the posterior has
+    none.
 
     Raises:
         ValueError: if the data is empty, of another shape or outside the support, or for an unknown
@@ -105,6 +106,8 @@ def _score(
     return scores
 
 
+#: What is said of the tail of the weights.
+TAIL = ("pareto_k", "pareto_k_high_share", "pareto_k_warning")
 #: The columns of `Estimate`.
 LIKELIHOOD = ("log_likelihood", "monte_carlo_error", "effective_sample_size", "pareto_k")
 
@@ -116,7 +119,7 @@ def _likelihood(
     whole = bool(scores["whole"].all())
     discrete = vae.likelihood.discrete
     names = ("nll", "nll_standard_error", "nll_monte_carlo_error", "effective_sample_size")
-    figures: Figures = dict.fromkeys((*names, "pareto_k", "pareto_k_high_share", "bits_per_dim"))
+    figures: Figures = dict.fromkeys((*names, *TAIL, "bits_per_dim"))
     figures["normalised"] = whole or not discrete
     if "log_likelihood" not in scores:
         return figures
@@ -128,6 +131,7 @@ def _likelihood(
     figures["effective_sample_size"] = float(effective)
     figures["pareto_k"] = estimate.median_pareto_k
     figures["pareto_k_high_share"] = estimate.high_pareto_k_share
+    figures["pareto_k_warning"] = estimate.warning
     per_element = -estimate.mean / vae.likelihood.event_size
     if discrete and whole:
         figures["bits_per_dim"] = per_element / math.log(2.0)
