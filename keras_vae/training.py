@@ -306,7 +306,10 @@ class Training(keras.Model):
         regularisers add is left out.
         """
         specs = [tf.TensorSpec([None, *self.event_shape], tf.float32)]
-        function = self._compiled("gradient_norm", self._gradient_norm, specs)
+        # Both are baked into the graph, and another may come with `compile` or `trainable`.
+        parts = (self.optimizer, *self.trainable_variables)
+        name = f"gradient_norm {hash(tuple(map(id, parts)))}"
+        function = self._compiled(name, self._gradient_norm, specs)
         return float(function(tf.constant(x, tf.float32)))
 
     def _gradient_norm(self, x: Tensor) -> Tensor:

@@ -219,7 +219,7 @@ def test_pictures_are_ten_of_each_tag_at_most(tmp_path):
     vae = compiled(IMAGE)
     vae.fit(events(IMAGE, 4), epochs=23, batch_size=4, callbacks=[callback], verbose=0)
     tags = logged(tmp_path / "train")
-    assert [step for step, _ in tags["pictures/samples"]] == list(range(0, 23, 3))
+    assert [step for step, _ in tags["pictures/samples"]] == [*range(0, 23, 3), 22]
     assert len(tags["training/gradient_norm"]) == 23
 
 
@@ -247,6 +247,85 @@ def test_examples_may_be_given_and_streams_of_training_data_are_left_alone(tmp_p
     compiled().fit(stream, epochs=1, callbacks=[callback], verbose=0)
     assert set(logged(tmp_path / "b" / "train")) >= HISTOGRAMS
     assert len(np.loadtxt(tmp_path / "b" / "codes.tsv")) == 24
+
+
+def test_a_training_that_goes_on_is_drawn_from_its_start_and_at_its_end(tmp_path):
+    callback = kv.callbacks.TensorBoard(tmp_path, image_freq=3, num_images=1)
+    options = {"epochs": 95, "initial_epoch": 91, "callbacks": [callback], "verbose": 0}
+    compiled(IMAGE).fit(events(IMAGE, 4), **options)
+    tags = logged(tmp_path / "train")
+    assert [step for step, _ in tags["pictures/samples"]] == [91, 94]
+
+
+def test_epochs_are_written_whatever_the_frequency_of_batches(tmp_path):
+    fit(kv.callbacks.TensorBoard(tmp_path, update_freq=7))
+    tags = logged(tmp_path / "train")
+    assert {"epoch_loss", "training/gradient_norm", "pictures/kl_per_dimension"} <= set(tags)
+    assert "final/loss" in logged(tmp_path)
+
+
+@pytest.mark.filterwarnings("ignore:invalid value", "ignore:overflow")
+def test_a_diverged_training_goes_on_and_is_called_so(tmp_path):
+    vae, x = compiled(likelihood="normal"), events()
+    vae.encoder.layers[-1].bias.assign(np.full(8, np.nan))
+    watchers = [kv.callbacks.TensorBoard(tmp_path), kv.callbacks.CollapseWarning(1, 0)]
+    vae.fit(x, validation_data=(x,), callbacks=watchers, verbose=0)
+    found = kv.evaluation.collapse(vae, x)
+    assert (found.diverged, found.collapsed) == (True, False)
+    assert "the training has diverged" in found.sentence()
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [{"a": np.arange(24)}, np.zeros((24, 6)), [b"a", b"b"] * 12],
+    ids=["map", "x", "words"],
+)
+def test_whatever_stands_in_the_place_of_labels_is_no_obstacle(tmp_path, labels):
+    data = tf.data.Dataset.from_tensor_slices((events(), labels)).batch(8)
+    callback = kv.callbacks.TensorBoard(tmp_path)
+    compiled().fit(data, validation_data=data, callbacks=[callback], verbose=0)
+    words = tmp_path / "labels.tsv"
+    assert words.exists() is isinstance(labels, list)
+    assert not words.exists() or words.read_text().split() == ["a", "b"] * 12
+
+
+@pytest.mark.parametrize(
+    ("examples", "words"),
+    [
+        (events((5,)), r"x has shape \(24, 5\); expected \(batch, 6\)"),
+        ("digits", "examples is a str without examples; expected an array"),
+        (tf.data.Dataset.from_tensor_slices(events()).batch(4).take(0), "without examples"),
+        (np.zeros((0, 6)), "without examples"),
+    ],
+    ids=["shape", "word", "no batch", "no row"],
+)
+def test_examples_that_cannot_serve_are_refused_at_once(tmp_path, examples, words):
+    for kind in (kv.callbacks.TensorBoard(tmp_path, examples=examples),
+                 kv.callbacks.CollapseWarning(examples=examples)):  # fmt: skip
+        with pytest.raises(ValueError, match=words):
+            compiled().fit(events(), callbacks=[kind], verbose=0)
+
+
+def test_examples_may_be_lists_with_labels():
+    found = kv.callbacks.base.watched(compiled(), (events().tolist(), ["a"] * 24), 5)
+    assert found.x.shape == (5, 6)
+    assert found.labels.tolist() == ["a"] * 5
+
+
+def test_the_gradient_s_norm_follows_what_is_compiled_and_trained(binary):
+    vae = compiled(objective=kv.objectives.ELBO(beta=kv.schedules.Linear(0.0, 50.0, steps=4)))
+    start = vae.gradient_norm(binary)
+    vae.fit(binary, epochs=2, verbose=0)
+    assert vae.gradient_norm(binary) > 2.0 * start
+    weights = [v.numpy() for v in vae.trainable_variables]
+    vae.compile("adam")
+    fresh = compiled(objective=kv.objectives.ELBO(beta=kv.schedules.Linear(0.0, 50.0, steps=4)))
+    for variable, value in zip(fresh.trainable_variables, weights):
+        variable.assign(value)
+    assert vae.gradient_norm(binary) == pytest.approx(fresh.gradient_norm(binary), rel=1e-5)
+    whole = vae.gradient_norm(binary)
+    vae.encoder.trainable = False
+    assert vae.gradient_norm(binary) < whole
 
 
 def test_a_plain_autoencoder_is_watched_too(tmp_path):
@@ -332,11 +411,38 @@ def test_the_score_without_latents_is_the_entropy_of_each_column():
     x = two_clusters(1000)
     share = x.mean(0)
     entropy = -(share * np.log(share) + (1 - share) * np.log(1 - share)).sum()
-    assert kv.evaluation.score_without_latents(compiled(), x) == pytest.approx(entropy, rel=1e-5)
+    score = kv.evaluation.score_without_latents
+    assert score(compiled(), x) == pytest.approx(entropy + 6 / 2000, rel=1e-5)
     real = np.random.default_rng(0).normal(2.0, 3.0, (1000, 6)).astype("float32")
     normal = compiled(likelihood="normal:variance=learned")
     expected = (0.5 * np.log(2 * np.pi * np.e * real.var(0))).sum()
-    assert kv.evaluation.score_without_latents(normal, real) == pytest.approx(expected, rel=1e-3)
+    assert score(normal, real) == pytest.approx(expected + 12 / 2000, rel=1e-3)
+    assert score(compiled(), x[:49]) is None
+
+
+def test_a_small_gain_over_many_elements_is_no_collapse():
+    """Three nats among 1,100: the optimum of a model of one factor, set by hand."""
+    rng, size, slope = np.random.default_rng(0), 784, 0.107
+    direction = np.full(size, slope, np.float32)
+    x = rng.normal(size=(500, 1)) * direction + rng.normal(size=(500, size))
+    identity = keras.Sequential([keras.Input((size,)), keras.layers.Reshape((size,))])
+    decoder = keras.Sequential([keras.Input((1,)), keras.layers.Dense(size, name="out")])
+    vae = kv.VAE((size,), 1, encoder=identity, decoder=decoder, likelihood="normal")
+    decoder.layers[-1].kernel.assign(direction[None])
+    variance = 1.0 / (1.0 + direction @ direction)
+    kernel = np.stack([variance * direction, np.zeros(size)], 1)
+    vae.latent.posterior.projection.kernel.assign(kernel)
+    vae.latent.posterior.projection.bias.assign([0.0, 0.5 * np.log(variance)])
+    found = kv.evaluation.collapse(vae, x.astype("float32"))
+    gain = 0.5 * (direction @ direction - np.log1p(direction @ direction))
+    assert found.elbo + found.without_latents == pytest.approx(gain + 784 / 1000, abs=2.0)
+    assert not found.collapsed
+
+
+def test_few_examples_make_no_verdict_of_a_model_that_uses_its_latents():
+    x = two_clusters()
+    vae = collapsed_fit(beta=1.0, epochs=25)
+    assert not any(kv.evaluation.collapse(vae, x[:count]).collapsed for count in (2, 10, 49, 300))
 
 
 def test_without_tensorboard_the_construction_fails_with_the_remedy(monkeypatch, tmp_path):

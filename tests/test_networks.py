@@ -58,6 +58,31 @@ def numbers(layers, attribute):
     return [getattr(layer, attribute) for layer in layers]
 
 
+# the start at given outputs
+
+
+def test_only_a_trainable_linear_last_layer_is_started():
+    outputs = np.arange(1.0, 5.0, dtype=np.float32)
+
+    def body(*layers):
+        return keras.Sequential([keras.Input((2,)), *layers])
+
+    dense = keras.layers.Dense
+    plain = body(dense(3), dense(4), keras.layers.Reshape((4,)))
+    assert networks.set_output(plain, outputs)
+    np.testing.assert_array_equal(plain.layers[1].bias, outputs)
+    frozen = body(dense(4))
+    frozen.trainable = False
+    for other in (
+        frozen,
+        body(dense(4), keras.layers.Rescaling(10.0)),
+        body(dense(4, activation="tanh")),
+        body(dense(4), keras.layers.Activation("tanh")),
+        dense(4),
+    ):
+        assert not networks.set_output(other, outputs)
+
+
 # shapes
 
 

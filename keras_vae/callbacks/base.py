@@ -27,38 +27,67 @@ def watched(model: VAE, examples: Any, count: int) -> Watched | None:
     array. A training stream is left alone, since to look at it would use it up.
 
     Args:
-        model: A model within `fit`.
+        model: A model, within `fit` unless examples are given.
         examples: An array (n, E), a pair (x, labels), a `tf.data.Dataset` of batches of them, or
             None.
         count: At most so many.
+
+    Raises:
+        ValueError: for given examples that are none of these, or of another shape than the model's.
     """
-    training, validation = model.fit_data
+    source = examples
     if examples is None:
-        examples = validation
-    if examples is None and not isinstance(training[0], tf.data.Dataset):
-        examples = training
-    parts = _first(examples, count)
-    if parts is None or not np.ndim(parts[0]):
-        return None
-    x, labels = (*parts, None)[:2]
-    if labels is not None and (np.ndim(labels) != 1 or len(labels) != len(x)):
-        labels = None  # a target as large as x, as in plain Keras, is no label
-    return Watched(np.asarray(x, np.float32), None if labels is None else np.asarray(labels))
+        training, validation = getattr(model, "fit_data", ((None, None), None))
+        stream = isinstance(training[0], tf.data.Dataset)
+        source = training if validation is None and not stream else validation
+    found = _first(source, count)
+    if found is not None:
+        model._check_shape(found.x.shape)
+    elif examples is not None:
+        raise ValueError(
+            f"examples is a {type(examples).__name__} without examples; expected an array (n, "
+            f"{', '.join(map(str, model.event_shape))}), a pair (x, labels), or a tf.data.Dataset "
+            "of batches of them."
+        )
+    return found
 
 
-def _first(examples: Any, count: int) -> tuple[Any, ...] | None:
-    """Returns the first rows of each part of a set, or None for what cannot be looked into."""
-    if isinstance(examples, tf.data.Dataset):
-        batches: list[tuple[Any, ...]] = []
-        for batch in examples:
-            batches.append(batch if isinstance(batch, tuple) else (batch,))
-            if sum(len(parts[0]) for parts in batches) >= count:
-                break
-        return tuple(np.concatenate(parts)[:count] for parts in zip(*batches))
-    parts = examples if isinstance(examples, tuple) else (examples,)
-    if not all(part is None or hasattr(part, "shape") for part in parts):
+def _first(source: Any, count: int) -> Watched | None:
+    """Returns the first rows of a set, or None for what cannot be looked into."""
+    if isinstance(source, tf.data.Dataset):
+        return _joined(source, count)
+    parts = source if isinstance(source, tuple) else (source,)
+    if parts[0] is None or not isinstance(parts[0], (np.ndarray, tf.Tensor, list)):
         return None
-    return tuple(None if part is None else np.asarray(part[:count]) for part in parts)
+    x = np.asarray(parts[0])[:count]
+    if x.dtype.kind not in "fiub" or not x.ndim or not len(x):
+        return None
+    labels = parts[1] if len(parts) > 1 else None
+    return Watched(x.astype(np.float32, copy=False), _labels(labels, len(np.asarray(parts[0])), x))
+
+
+def _joined(batches: tf.data.Dataset, count: int) -> Watched | None:
+    found: list[Watched] = []
+    for batch in batches:
+        one = _first(batch, count)
+        if one is None:
+            return None
+        found.append(one)
+        if sum(len(each.x) for each in found) >= count:
+            break
+    if not found:
+        return None
+    labels = [each.labels for each in found if each.labels is not None]
+    x = np.concatenate([each.x for each in found])[:count]
+    return Watched(x, np.concatenate(labels)[:count] if len(labels) == len(found) else None)
+
+
+def _labels(labels: Any, count: int, x: np.ndarray) -> np.ndarray | None:
+    """Returns a label for each row of x, or None: a target as large as x is none."""
+    if labels is None or isinstance(labels, dict):
+        return None
+    array = np.asarray(labels)
+    return array[: len(x)] if array.shape == (count,) else None
 
 
 def is_chief(model: VAE) -> bool:

@@ -5,7 +5,6 @@ import math
 import os
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -20,6 +19,8 @@ from keras_vae.callbacks import base
 PICTURES = 10
 #: Examples that the gradient is taken over, and pairs of input and reconstruction.
 GRADIENT_EXAMPLES, PAIRS = 100, 16
+#: Pixels of the Projector's largest sprite, in height and width.
+SPRITE = 8192
 #: The values of the last epoch that stand beside the hyperparameters.
 FINAL = ("loss", "elbo", "val_loss", "val_elbo")
 
@@ -29,9 +30,10 @@ class TensorBoard(keras.callbacks.TensorBoard):
 
     Every epoch, beside the values of training and validation and the learning rate: the weights of
     the objective's terms (`weights/beta`), the number of active latent dimensions, the gradient's
-    norm, and the examples per second. At an interval, as pictures from fixed seeds and fixed
-    examples: reconstructions, samples from p(z), each latent by itself, the plane of two latents,
-    the KL of each dimension; and as histograms the means and standard deviations of q(z|x). At the
+    norm, and the examples (or the weights of them) per second. At an interval, as pictures from
+    fixed seeds and fixed examples: reconstructions, samples from p(z), each latent by itself, the
+    plane of two latents, the KL of each dimension; and as histograms the means and standard
+    deviations of q(z|x). At the
     start the graph of encoder and decoder and the hyperparameters, at the end the posterior means
     for the Projector, with labels and small pictures.
 
@@ -40,8 +42,9 @@ class TensorBoard(keras.callbacks.TensorBoard):
 
     Args:
         log_dir: Folder of the event files.
-        image_freq: Every how many epochs there are pictures and histograms; 0 for never. By default
-            so that ten of each are written: TensorBoard shows no more, and the disk stays free.
+        image_freq: Every how many epochs there are pictures and histograms, and of the last state;
+            0 for never. By default so that there are at most ten of each: TensorBoard shows no
+            more, and the disk stays free.
         num_images: Samples in a picture.
         examples: What is watched: an array (n, E), a pair (x, labels), or a `tf.data.Dataset` of
             batches of them. By default the validation data, else training data that is an array;
@@ -100,14 +103,13 @@ class TensorBoard(keras.callbacks.TensorBoard):
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Writes the graph and the hyperparameters, and picks the examples."""
         super().on_train_begin(logs)
-        epochs = (self.params or {}).get("epochs") or 1
-        freq = self.image_freq
-        self._freq = math.ceil(epochs / PICTURES) if freq is None else freq
+        self._first: int | None = None  # a training may start at any epoch
+        self._drawn: int | None = None
         self._watched = None
         if not self._writes:
             return
         self._watched = base.watched(self.model, self.examples, self.num_examples)
-        _write_hparams(Path(self.log_dir), self.hparams or _hparams_of(self.model))
+        _write_hparams(self.log_dir, self.hparams or _hparams_of(self.model))
         if self.write_graph:
             spec = tf.TensorSpec([None, *self.model.event_shape], tf.float32)
             whole = tf.function(self.model.graph.reconstruct).get_concrete_function(spec)
@@ -117,7 +119,12 @@ class TensorBoard(keras.callbacks.TensorBoard):
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Starts the clock."""
         super().on_epoch_begin(epoch, logs)
-        self._started, self._speed = time.perf_counter(), None
+        self._started, self._speed, self._epoch = time.perf_counter(), None, epoch
+        if self._first is None:
+            epochs = (self.params or {}).get("epochs") or 1
+            self._first, left = epoch, max(epochs - epoch, 1)
+            freq = math.ceil(left / (PICTURES - 1)) if self.image_freq is None else self.image_freq
+            self._freq = freq
 
     def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Stops the clock before the validation, which forgets how many examples there were."""
@@ -127,21 +134,26 @@ class TensorBoard(keras.callbacks.TensorBoard):
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Writes the epoch's values, then pictures and histograms when it is their turn."""
         self._measure()
-        super().on_epoch_end(epoch, logs)
-        if not self._writes:
-            return
-        with self._train_writer.as_default(epoch):
-            self._write_scalars()
-            if self._freq and epoch % self._freq == 0:
-                self._write_pictures()
+        with tf.summary.record_if(True):  # an update_freq of batches leaves epochs out
+            super().on_epoch_end(epoch, logs)
+            if not self._writes:
+                return
+            with self._train_writer.as_default(epoch):
+                self._write_scalars()
+                if self._freq and (epoch - (self._first or 0)) % self._freq == 0:
+                    self._write_pictures(epoch)
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        """Writes the files of the Projector, and the last values beside the hyperparameters."""
+        """Draws the last state, and writes the Projector's files and the last values."""
+        if self._writes and self._first is not None:
+            with tf.summary.record_if(True):
+                if self._freq and self._drawn != self._epoch:
+                    with self._train_writer.as_default(self._epoch):
+                        self._write_pictures(self._epoch)
+                _write_session_end(self.log_dir, logs or {})
         if self._watched is not None:
             codes = self.model.encode(self._watched.x).mean
-            _write_projector(Path(self.log_dir), codes, self._watched, self.label_names)
-        if self._writes:
-            _write_session_end(Path(self.log_dir), logs or {})
+            _write_projector(self.log_dir, codes, self._watched, self.label_names)
         super().on_train_end(logs)
 
     def _measure(self) -> None:
@@ -166,7 +178,8 @@ class TensorBoard(keras.callbacks.TensorBoard):
             active = int(evaluation.active_dimensions(means).sum())
             tf.summary.scalar("latents/active_units", active)
 
-    def _write_pictures(self) -> None:
+    def _write_pictures(self, epoch: int) -> None:
+        self._drawn = epoch
         model, image = self.model, plots.is_image(self.model.event_shape)
         if image:
             _picture("samples", _rows(model.sample(self.num_images, seed=self.seed).mean))
@@ -176,6 +189,8 @@ class TensorBoard(keras.callbacks.TensorBoard):
             return
         x = self._watched.x
         encoding = model.encode(x)
+        if not np.isfinite(encoding).all():
+            return  # the training has diverged, which others say
         tf.summary.histogram("latents/posterior_mean", encoding.mean)
         tf.summary.histogram("latents/posterior_stddev", encoding.stddev)
         kl = evaluation.kl_per_dimension(model, x)
@@ -214,22 +229,23 @@ def _flat(values: Mapping[str, Any], above: str = "") -> dict[str, Any]:
         if isinstance(value, Mapping):
             flat |= _flat(value, f"{above}{name}/")
         else:
+            value = value.item() if isinstance(value, np.generic) else value
             plain = isinstance(value, (bool, int, float, str))
             flat[f"{above}{name}"] = value if plain else str(value)
     return flat
 
 
-def _write_hparams(folder: Path, values: Mapping[str, Any]) -> None:
+def _write_hparams(folder: str, values: Mapping[str, Any]) -> None:
     from tensorboard.plugins.hparams import api
 
     flat = _flat(values)
     metrics = [api.Metric(f"final/{name}", display_name=name) for name in FINAL]
-    with tf.summary.create_file_writer(str(folder)).as_default(step=0):
+    with tf.summary.create_file_writer(folder).as_default(step=0):
         api.hparams_config(hparams=[api.HParam(name) for name in flat], metrics=metrics)
         api.hparams(flat)
 
 
-def _write_session_end(folder: Path, logs: Mapping[str, Any]) -> None:
+def _write_session_end(folder: str, logs: Mapping[str, Any]) -> None:
     """Writes that the training is over, and with what values.
 
     They stand in the folder of the hyperparameters, since TensorBoard does not find those of
@@ -238,7 +254,7 @@ def _write_session_end(folder: Path, logs: Mapping[str, Any]) -> None:
     from tensorboard.plugins.hparams import api_pb2, summary
 
     end = summary.session_end_pb(api_pb2.STATUS_SUCCESS)
-    with tf.summary.create_file_writer(str(folder)).as_default(step=0):
+    with tf.summary.create_file_writer(folder).as_default(step=0):
         for name in FINAL:
             if name in logs:
                 tf.summary.scalar(f"final/{name}", logs[name])
@@ -246,7 +262,7 @@ def _write_session_end(folder: Path, logs: Mapping[str, Any]) -> None:
 
 
 def _write_projector(
-    folder: Path, codes: np.ndarray, watched: base.Watched, names: Sequence[str]
+    folder: str, codes: np.ndarray, watched: base.Watched, names: Sequence[str]
 ) -> None:
     """Writes codes (n, D), and where there are any their labels and pictures, for the Projector."""
     from google.protobuf import text_format
@@ -254,16 +270,31 @@ def _write_projector(
 
     config = projector.ProjectorConfig()
     embedding = config.embeddings.add(tensor_name="posterior_mean", tensor_path="codes.tsv")
-    np.savetxt(folder / "codes.tsv", codes, fmt="%.6g", delimiter="\t")
+    rows = ["\t".join(f"{value:.6g}" for value in code) for code in codes]
+    _write_lines(folder, "codes.tsv", rows)
     if watched.labels is not None:
         embedding.metadata_path = "labels.tsv"
         words = evaluation.named(watched.labels, names)
-        lines = [" ".join(str(word).split()) for word in words]
-        (folder / "labels.tsv").write_text("\n".join(lines) + "\n")
+        _write_lines(folder, "labels.tsv", [" ".join(str(word).split()) for word in words])
     if plots.is_image(watched.x.shape[1:]):
         embedding.sprite.image_path = "sprite.png"
-        height, width = watched.x.shape[1:3]
+        images = _small(watched.x)
+        height, width = images.shape[1:3]
         embedding.sprite.single_image_dim.extend([width, height])
-        pixels = np.uint8(255.0 * np.clip(_rows(watched.x, gap=0), 0.0, 1.0))
-        tf.io.write_file(str(folder / "sprite.png"), tf.io.encode_png(pixels))
-    (folder / "projector_config.pbtxt").write_text(text_format.MessageToString(config))
+        pixels = np.uint8(255.0 * np.clip(_rows(images, gap=0), 0.0, 1.0))
+        tf.io.write_file(tf.io.gfile.join(folder, "sprite.png"), tf.io.encode_png(pixels))
+    _write_lines(folder, "projector_config.pbtxt", [text_format.MessageToString(config)])
+
+
+def _small(images: np.ndarray) -> np.ndarray:
+    """Returns images (n, H, W, C), of which a square must fit the Projector's largest sprite."""
+    side = math.ceil(math.sqrt(len(images))) * max(images.shape[1:3])
+    every = math.ceil(side / SPRITE)
+    return images[:, ::every, ::every]
+
+
+def _write_lines(folder: str, name: str, lines: Sequence[str]) -> None:
+    with tf.io.gfile.GFile(
+        tf.io.gfile.join(folder, name), "w"
+    ) as file:  # a folder may be elsewhere
+        file.write("\n".join(lines) + "\n")

@@ -14,8 +14,9 @@ from keras_vae.model import VAE
 #: A latent dimension is active when the variance of its posterior mean over the data is above this
 #: (Burda, Grosse and Salakhutdinov, Importance Weighted Autoencoders, 2016, section 5).
 ACTIVE_VARIANCE = 0.01
-#: How near to the score without latents, as a share of it, a bound counts as no better.
-NO_BETTER = 0.01
+#: Nats by which a bound must beat the score without latents for them to be worth something, and
+#: how few examples cannot tell that score.
+WORTH, FEWEST = 0.1, 50
 REMEDIES = (
     "Try a warm-up of the KL term (--beta 'linear(steps=5000)'), a lower learning rate, a smaller "
     "beta, or a decoder of less capacity."
@@ -66,21 +67,23 @@ def score_without_latents(vae: VAE, x: np.ndarray) -> float | None:
     """Returns -log p(x) in nats per example under the best model without latents.
 
     There every element has one distribution whatever z is: the likelihood at the moments of the
-    data. A collapsed model scores no better.
+    data, with what those moments owe to these very examples taken off (half a nat per parameter and
+    example). A collapsed model scores no better.
 
     Args:
-        vae: The model, whose likelihood is asked.
+        vae: The model, whose likelihood is asked; a variance of its own is left as it is.
         x: Examples (n, E).
 
-    Returns: the mean over the examples, or None where the likelihood cannot tell.
+    Returns: the mean over the examples, or None where the likelihood or fewer than 50 examples
+        cannot tell.
     """
     values = np.asarray(x, np.float32)
     moments = [tf.constant(moment(values, axis=0)) for moment in (np.mean, np.std)]
     params = vae.likelihood.initial_params(*moments)
-    if params is None:
+    if params is None or len(values) < FEWEST:
         return None
     log_px = vae.likelihood.log_prob(params[None], tf.constant(values), vae.graph.given())
-    return -float(tf.reduce_mean(log_px))
+    return float(-tf.reduce_mean(log_px)) + int(tf.size(params)) / (2.0 * len(values))
 
 
 class Collapse(NamedTuple):
@@ -90,26 +93,45 @@ class Collapse(NamedTuple):
         active: Which latent dimensions are active, (D,).
         elbo: The evidence lower bound at beta = 1 in nats per example, or None.
         without_latents: -log p(x) of the best model without latents, or None.
-        collapsed: Whether no dimension is active, or the bound is that of a model without latents.
     """
 
     active: np.ndarray
-    elbo: float | None
-    without_latents: float | None
-    collapsed: bool
+    elbo: float | None = None
+    without_latents: float | None = None
+
+    @property
+    def diverged(self) -> bool:
+        """Whether the bound is no number."""
+        return self.elbo is not None and not math.isfinite(self.elbo)
+
+    @property
+    def collapsed(self) -> bool:
+        """Whether no dimension is active, or the bound is that of a model without latents."""
+        if self.diverged:
+            return False
+        if self.elbo is None or self.without_latents is None:
+            return not self.active.any()
+        return self.elbo < WORTH - self.without_latents or not self.active.any()
 
     def sentence(self) -> str:
-        """Returns the verdict in words, with what to try where the posterior has collapsed."""
+        """Returns the verdict in words, with what to try where the latents are out of use."""
         used = f"{self.active.sum()} of {len(self.active)} latent dimensions are active"
+        if self.diverged:
+            return (
+                f"The bound is {self.elbo}: the training has diverged. Try a lower learning rate."
+            )
         if not self.collapsed:
             return f"{used}."
+        verdict = (
+            "The latents bring nothing" if self.active.any() else "The posterior has collapsed"
+        )
         bound = ""
         if self.elbo is not None and self.without_latents is not None:
             bound = (
                 f", and the bound of {self.elbo:.1f} nats compares with {-self.without_latents:.1f}"
                 " for a model without latents"
             )
-        return f"The posterior has collapsed: {used}{bound}. {REMEDIES}"
+        return f"{verdict}: {used}{bound}. {REMEDIES}"
 
 
 def collapse(vae: VAE, x: np.ndarray, seed: Any = 0) -> Collapse:
@@ -122,10 +144,8 @@ def collapse(vae: VAE, x: np.ndarray, seed: Any = 0) -> Collapse:
     """
     active = active_dimensions(vae.encode(x).mean)
     if "density" not in vae.latent.offers:
-        return Collapse(active, None, None, not active.any())
-    elbo, without = float(vae.elbo(x, seed=seed).mean()), score_without_latents(vae, x)
-    no_better = without is not None and -elbo >= without - NO_BETTER * abs(without)
-    return Collapse(active, elbo, without, no_better or not active.any())
+        return Collapse(active)
+    return Collapse(active, float(vae.elbo(x, seed=seed).mean()), score_without_latents(vae, x))
 
 
 def batches(data: Any) -> Iterable[np.ndarray]:

@@ -221,15 +221,17 @@ def set_output(decoder: keras.Model, outputs: np.ndarray) -> bool:
     """Sets the bias of a decoder's last layer, so that outputs start near these.
 
     Args:
-        decoder: Any model that ends in a linear layer with a bias.
+        decoder: A functional or sequential model that ends in a trainable linear layer with a bias,
+            perhaps reshaped or cropped; others are left as they are.
         outputs: Shape of the decoder's outputs without the batch axis. A convolution, whose bias is
             one number per channel, gets their mean over the pixels.
 
     Returns: whether there was such a layer.
     """
-    with_weights = [layer for layer in decoder.layers if layer.weights]
-    last = with_weights[-1] if with_weights else None
-    bias = getattr(last, "bias", None)
+    known = keras.layers.Reshape, keras.layers.Flatten, keras.layers.Cropping2D
+    layers = decoder.layers if getattr(decoder, "outputs", None) else []
+    last = next((layer for layer in reversed(layers) if not isinstance(layer, known)), None)
+    bias = getattr(last, "bias", None) if last is not None and last.trainable else None
     linear = getattr(last, "activation", None) in (None, keras.activations.linear)
     if bias is None or not linear:
         return False
