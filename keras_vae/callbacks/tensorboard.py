@@ -38,7 +38,7 @@ class TensorBoard(keras.callbacks.TensorBoard):
     for the Projector, with labels and small pictures.
 
     On several workers the chief alone writes. Nothing of it changes the training. It costs less
-    than 5 % of the time of an epoch of MNIST; `benchmarks/tensorboard.py` measures it.
+    than 5 % of the time of an epoch of MNIST; `benchmarks/tensorboard_cost.py` measures it.
 
     Args:
         log_dir: Folder of the event files.

@@ -1,6 +1,6 @@
 """What `callbacks.TensorBoard` costs, as a share of the time of training on MNIST.
 
-    python benchmarks/tensorboard.py [--epochs 10] [--pairs 3] [--network dense]
+    python benchmarks/tensorboard_cost.py [--epochs 10] [--pairs 3] [--network dense]
 
 Trains one model again and again, by turns without and with the callback at its default interval,
 which for ten epochs is pictures in every epoch, the dearest case. MNIST must be prepared in
