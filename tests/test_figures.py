@@ -50,6 +50,64 @@ def test_one_example_and_labels_in_columns_will_do():
     assert set(made) == (LATENT | PICTURES | {"plane"}) - {"interpolations", "arcs"}
 
 
+def texts(axes):
+    return [text.get_text() for text in axes.get_legend().get_texts()]
+
+
+def test_classes_are_named_in_the_order_of_their_labels():
+    names = ("zero", "one", "two", "three", "four")
+    made = kv.evaluation.figures(model((4,), 3), events((4,)), np.arange(30) % 3 + 1, names)
+    assert texts(made["latents"].axes[0])[:3] == ["one", "two", "three"]
+    made = kv.evaluation.figures(model((4,), 3), events((4,)), [b"cat", b"ant", b"bee"] * 10)
+    assert texts(made["latents"].axes[0])[:3] == ["ant", "bee", "cat"]
+
+
+def test_a_hundred_classes_make_a_colour_bar():
+    names = [f"kind {i}" for i in range(100)]
+    made = kv.evaluation.figures(model((4,), 3), events((4,), 300), np.arange(300) % 100, names)
+    axes, bar = made["latents"].axes
+    assert not axes.texts and bar.get_ylabel() == "label"
+
+
+def test_labels_get_the_names_they_have():
+    named = kv.evaluation.named
+    assert named([1, 0, 1], ("a", "b")).tolist() == ["b", "a", "b"]
+    assert named([1, 2], ("a", "b")).tolist() == [1, 2]
+    assert named([-1, 0], ("a", "b")).tolist() == [-1, 0]
+    assert named(np.array([], np.int64), ("a", "b")).tolist() == []
+    assert named([], ()).tolist() == []
+    assert named([b"cat", "hôtel".encode()], ()).tolist() == ["cat", "hôtel"]
+    assert named(np.array([b"cat", "dog"], object), ()).tolist() == ["cat", "dog"]
+    assert named([1], (b"a", b"b")).tolist() == ["b"]
+
+
+@pytest.mark.parametrize(
+    ("part", "expected"),
+    [
+        ("encoder", {"samples", "plane"}),
+        ("decoder", LATENT),
+    ],
+)
+def test_a_diverged_model_has_the_figures_of_what_is_finite(part, expected):
+    vae, x = model((6, 5, 1)), events((6, 5, 1))
+    weights = getattr(vae, part).weights
+    weights[-1].assign(np.full(weights[-1].shape, np.nan))
+    assert set(kv.evaluation.figures(vae, x, np.arange(30) % 3)) == expected
+
+
+def test_a_diverged_model_of_vectors_has_the_figures_of_what_is_finite():
+    vae, x = model((4,)), events((4,))
+    vae.encoder.weights[-1].assign(np.full(vae.encoder.weights[-1].shape, np.nan))
+    assert set(kv.evaluation.figures(vae, x)) == {"histograms", "pairs"}
+
+
+def test_the_kl_is_computed_once(monkeypatch):
+    calls, parts = [], kv.VAE.kl_parts
+    monkeypatch.setattr(kv.VAE, "kl_parts", lambda *args: calls.append(1) or parts(*args))
+    kv.evaluation.figures(model((6, 5, 1)), events((6, 5, 1)))
+    assert len(calls) == 1
+
+
 def test_the_bars_are_the_kl_of_each_dimension():
     vae, x = model((4,), 3), events((4,))
     q = vae.posterior(x)

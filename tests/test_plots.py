@@ -175,6 +175,36 @@ def test_a_title_is_drawn_if_there_is_one(draw):
     assert draw(images(2), title="Samples").get_figheight() > plain.get_figheight()
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("size", [(60, 1), (128, 4), (4, 128), (1, 500), (500, 1)])
+def test_images_of_any_shape_make_figures_of_bounded_size(size):
+    x = images(64, size=size)
+    rows = images(12, size=size).reshape(2, 6, *size, 1)
+    for figure in (
+        plots.image_grid(x),
+        plots.image_grid(x[:1]),
+        plots.reconstructions(x[:20], x[:20]),
+        plots.latent_plane(x),
+        plots.interpolations(rows),
+        plots.traversals(rows, [1.0, 2.0], np.arange(6.0)),
+    ):
+        width, height = figure.get_size_inches()
+        assert 0.3 < width < 12.0 and 0.3 < height < 13.0
+        pixels(figure)
+
+
+@pytest.mark.parametrize("size", [(4, 128), (128, 4), (28, 28)])
+def test_the_values_along_a_plane_do_not_overlap(size):
+    figure = plots.latent_plane(images(225, size=size))
+    pixels(figure)
+    (axes,) = figure.axes
+    for ticks, side in ((axes.get_xticklabels(), "x"), (axes.get_yticklabels(), "y")):
+        boxes = [text.get_window_extent() for text in ticks]
+        ends = sorted((getattr(box, f"{side}0"), getattr(box, f"{side}1")) for box in boxes)
+        assert ends
+        assert all(left[1] < right[0] for left, right in zip(ends, ends[1:]))
+
+
 def test_plane_codes_are_the_quantiles_of_the_prior():
     codes = plots.plane_codes(5, 0.9)
     assert (codes.shape, codes.dtype) == ((25, 2), np.float32)
@@ -290,6 +320,17 @@ def test_history_shows_the_other_terms_and_leaves_out_what_is_none():
     assert titles == ["regularization loss"]
 
 
+def test_history_puts_a_rarer_validation_at_its_epochs():
+    logs = {"loss": [9.0, 5.0, 4.0, 3.0, 2.0], "val_loss": [4.5, 3.5]}
+    (axes,) = plots.history(logs).axes
+    training, validation = axes.get_lines()
+    np.testing.assert_array_equal(training.get_xdata(), [1, 2, 3, 4, 5])
+    np.testing.assert_array_equal(validation.get_xdata(), [2, 4])
+    (axes,) = plots.history({"loss": [1.0, 2.0, 3.0], "val_loss": [1.0]}).axes
+    assert axes.get_lines()[1].get_xdata() == [3]
+    assert axes.get_xlim()[1] > 3.0
+
+
 def test_history_keeps_the_later_epochs_apart_when_the_first_is_far_off():
     rest = np.linspace(110.0, 100.0, 19)
     (axes,) = plots.history({"loss": [1e6, *rest], "val_loss": [float("nan"), *(rest + 1.0)]}).axes
@@ -381,6 +422,52 @@ def test_many_classes_are_named_where_they_lie():
     for place, text in enumerate(axes.texts):
         assert text.get_text() == f"kind {place:02d}"
         np.testing.assert_allclose(text.get_position(), CODES[[place, place + 25], :2].mean(0))
+
+
+def test_more_words_than_can_be_read_are_coloured_without_names():
+    labels = np.array([f"kind {i:02d}" for i in range(50)])
+    (axes,) = plots.latent_scatter(CODES, labels, STDDEVS).axes
+    assert not axes.texts
+    assert len(axes.get_legend().get_texts()) == 2
+    expected = matplotlib.colormaps["viridis"](np.linspace(0.0, 0.95, 50))
+    np.testing.assert_allclose(axes.collections[0].get_facecolor()[:, :3], expected[:, :3])
+    (axes,) = plots.latent_scatter(CODES[:, :1], labels).axes
+    assert len(axes.patches) == 1
+
+
+@pytest.mark.parametrize("count", [3, 11, 30])
+def test_one_dimension_names_its_classes_in_a_legend(count):
+    labels = np.array([f"kind {i % count:02d}" for i in range(50)])
+    figure = plots.latent_scatter(CODES[:, :1], labels)
+    pixels(figure)
+    legend = figure.axes[0].get_legend()
+    names = [text.get_text() for text in legend.get_texts()]
+    assert names == [f"kind {i:02d}" for i in range(count)] + ["p(z)"]
+    assert legend.get_window_extent().height < figure.bbox.height
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [np.array([b"cat", b"ant"] * 25), np.array([b"cat", b"ant"] * 25, object)],
+    ids=["bytes", "objects"],
+)
+def test_bytes_are_words(labels):
+    (axes,) = plots.latent_scatter(CODES, labels).axes
+    assert [text.get_text() for text in axes.get_legend().get_texts()][:2] == ["ant", "cat"]
+    (axes,) = plots.latent_scatter(CODES, np.arange(50) % 2, None, [b"ant", b"cat"]).axes
+    assert [text.get_text() for text in axes.get_legend().get_texts()][:2] == ["ant", "cat"]
+
+
+@pytest.mark.parametrize("stretch", [[5, 1], [1, 1], [1, 5]], ids=["flat", "square", "tall"])
+@pytest.mark.parametrize("draw", ["scatter", "gaps"])
+def test_a_legend_below_stands_clear_of_the_axis(draw, stretch):
+    codes = np.random.default_rng(8).normal(size=(300, 2)) * stretch
+    figure = plots.latent_scatter(codes) if draw == "scatter" else plots.latent_gaps(codes, codes)
+    pixels(figure)
+    (axes,) = figure.axes
+    legend, name = axes.get_legend().get_window_extent(), axes.xaxis.label.get_window_extent()
+    assert legend.y1 <= name.y0 + 1.0
+    assert legend.y1 > name.y0 - 20.0 * figure.dpi / 72.0
 
 
 @pytest.mark.parametrize("labels", [CODES[:, 0], np.arange(50)], ids=["real", "many"])
@@ -554,6 +641,24 @@ def test_a_figure_draws_into_a_figure(make):
     figure.savefig(io.BytesIO(), format="png")
 
 
+ODD = "$\\bad_{$"
+ODD_TEXTS = {
+    "title": (lambda: plots.image_grid(images(1), title=ODD)),
+    "classes": (lambda: plots.latent_scatter(CODES, np.arange(50) % 2, None, [ODD, "$"], ODD)),
+    "class": (lambda: plots.latent_scatter(CODES, [ODD + str(i % 20) for i in range(50)])),
+    "bar": (lambda: plots.latent_scatter(CODES, CODES[:, 0], None, [ODD])),
+    "term": (lambda: plots.history({f"{ODD}_loss": [1.0, 2.0]})),
+    "histograms": (lambda: plots.histograms(TABLE, DRAWN, [ODD, "b", "c"], ODD)),
+    "pairs": (lambda: plots.pair_plot(TABLE, DRAWN, [ODD, "b", ODD], ODD)),
+    "gaps": (lambda: plots.latent_gaps(CODES, CODES, title=ODD)),
+}
+
+
+@pytest.mark.parametrize("make", ODD_TEXTS.values(), ids=ODD_TEXTS)
+def test_dollars_are_drawn_as_they_are(make):
+    make().savefig(io.BytesIO(), format="png")
+
+
 NAN = np.full((4, 5, 4, 1), np.nan)
 MISTAKES = {
     "no image": (lambda: plots.image_grid(images(0)), "images has shape (0, 5, 4, 1); expected"),
@@ -563,6 +668,10 @@ MISTAKES = {
     "grey levels": (
         lambda: plots.image_grid(np.full((1, 2, 2, 1), 200, np.uint8)),
         "whole numbers up to 200; expected values between 0 and 1. Divide grey levels by 255.",
+    ),
+    "signed grey levels": (
+        lambda: plots.image_grid(np.full((1, 2, 2, 1), 255, np.int64)),
+        "whole numbers up to 255; expected values between 0 and 1. Divide grey levels by 255.",
     ),
     "columns": (lambda: plots.image_grid(images(2), 0), "columns is 0; expected a whole number"),
     "pairs": (lambda: plots.reconstructions(images(2), images(3)), "expected that of x, (2, 5,"),

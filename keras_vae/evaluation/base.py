@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from keras_vae import _checks
 from keras_vae.model import VAE
+from keras_vae.plots.base import decoded
 
 #: A latent dimension is active when the variance of its posterior mean over the data is above this
 #: (Burda, Grosse and Salakhutdinov, Importance Weighted Autoencoders, 2016, section 5).
@@ -52,15 +53,17 @@ def kl_per_dimension(vae: VAE, x: np.ndarray) -> np.ndarray | None:
     return kl if len(kl) == vae.latent.output_dim else None
 
 
-def named(labels: np.ndarray, names: Sequence[str]) -> np.ndarray:
+def named(labels: Any, names: Sequence[str]) -> np.ndarray:
     """Returns labels (n,) by their names, where they are whole numbers that each have one.
 
     Args:
-        labels: (n,).
+        labels: (n,) of numbers or words; bytes, as tf.data has words, become words.
         names: What 0, 1, ... are called.
     """
-    fits = labels.dtype.kind in "iu" and labels.min() >= 0 and labels.max() < len(names)
-    return np.asarray(names)[labels] if fits else labels
+    labels = decoded(labels)
+    whole = labels.size > 0 and labels.dtype.kind in "iu"
+    fits = whole and labels.min() >= 0 and labels.max() < len(names)
+    return decoded(names)[labels] if fits else labels
 
 
 def score_without_latents(vae: VAE, x: np.ndarray) -> float | None:

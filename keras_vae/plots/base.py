@@ -14,6 +14,8 @@ SKY, AMBER, YELLOW, BLACK = "#56B4E9", "#E69F00", "#F0E442", "#000000"
 GREY = "#7F7F7F"
 #: Points of a title, of the name of an axis, and of what is written on ticks and in legends.
 TITLE, LABEL, TICK = 10, 9, 8
+#: Points that the ticks' labels and the name of an x-axis take below the axes.
+BELOW = 30
 
 
 def canvas(width: float, height: float, figure: Any = None) -> Any:
@@ -110,6 +112,17 @@ def finite(name: str, values: Any, axes: Sequence[str | int]) -> np.ndarray:
     return array
 
 
+def decoded(labels: Any) -> np.ndarray:
+    """Returns labels as an array in which bytes, as tf.data has words, are words."""
+    array = np.asarray(labels)
+    if array.dtype.kind == "S":
+        return np.char.decode(array, "utf-8", "replace")
+    if array.dtype.kind != "O" or not array.size:
+        return array
+    each = [v.decode("utf-8", "replace") if isinstance(v, bytes) else v for v in array.flat]
+    return np.asarray(each).reshape(array.shape)
+
+
 def kl_order(kl: Any, count: int | None = None) -> np.ndarray:
     """Returns latent dimensions by falling KL, the first `count` of them or all.
 
@@ -145,9 +158,19 @@ def plain(axes: Any) -> None:
 
 
 def entitle(axes: Any, title: str) -> None:
-    """Writes a title over axes, if there is one."""
+    """Writes a title over axes, if there is one, dollars and all."""
     if title:
-        axes.set_title(title, fontsize=TITLE)
+        axes.set_title(title, fontsize=TITLE, parse_math=False)
+
+
+def legend_below(axes: Any, handles: Sequence[Any], columns: int) -> Any:
+    """Returns a legend under the name of the x-axis, however flat the axes are."""
+    from matplotlib.transforms import ScaledTranslation
+
+    shift = ScaledTranslation(0.0, -BELOW / 72.0, axes.figure.dpi_scale_trans)
+    place = {"bbox_to_anchor": (0.5, 0.0), "bbox_transform": axes.transAxes + shift}
+    style = {"fontsize": TICK, "frameon": False, "ncols": columns, "loc": "upper center"}
+    return axes.legend(handles=handles, **style, **place)
 
 
 def width_for(title: str) -> float:

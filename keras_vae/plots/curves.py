@@ -29,7 +29,9 @@ def history(
     Args:
         logs: Name -> one value per epoch, as `fit(...).history` holds them. Drawn are `loss`,
             `reconstruction_loss`, `kl_loss`, `elbo` and whatever else there is, but for `seconds`,
-            `learning_rate` and a `regularization_loss` that is always 0.
+            `learning_rate` and a `regularization_loss` that is always 0. Fewer values of validation
+            than epochs are those of every k-th epoch, as `fit(validation_freq=k)` leaves them; k is
+            the number of epochs by that of the values, rounded down.
         figure: Where to draw; a new figure by default.
 
     Raises:
@@ -70,30 +72,36 @@ def _in_nats(name: str) -> bool:
 
 def _curves(axes: Any, logs: Mapping[str, Sequence[float]], name: str) -> None:
     """Draws the curves of one term."""
-    drawn = []
+    drawn, longest = [], max(map(len, logs.values()))
     kinds = ((name, "training", base.BLUE), (f"val_{name}", "validation", base.ORANGE))
     for key, label, colour in kinds:
         if key in logs:
             values = np.asarray(logs[key], np.float64)
             marker = "o" if len(values) == 1 else ""  # a line through one point is invisible
-            epochs = np.arange(1, len(values) + 1)
+            stride = longest // max(len(values), 1) if key.startswith("val_") else 1
+            epochs = stride * np.arange(1, len(values) + 1)
             axes.plot(epochs, values, color=colour, marker=marker, label=label, linewidth=1.5)
-            drawn.append(values)
+            drawn.append((epochs, values))
     words = [ACRONYMS.get(word, word) for word in name.split("_")]
-    axes.set_title(" ".join(words), fontsize=base.TITLE)
+    base.entitle(axes, " ".join(words))
     axes.set_xlabel("epoch", fontsize=base.LABEL)
     axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
-    if max(map(len, drawn)) == 1:
+    if longest == 1:
         axes.set_xlim(0.5, 1.5)
     base.plain(axes)
     _limit(axes, drawn)
 
 
-def _limit(axes: Any, curves: Sequence[np.ndarray]) -> None:
-    """Sets vertical limits by the later epochs and names the values that lie outside."""
-    everything = np.concatenate(curves)
+def _limit(axes: Any, curves: Sequence[tuple[np.ndarray, np.ndarray]]) -> None:
+    """Sets vertical limits by the later epochs and names the values that lie outside.
+
+    Args:
+        axes: Where the curves are drawn.
+        curves: The epochs and the values of each.
+    """
+    everything = np.concatenate([values for _, values in curves])
     everything = everything[np.isfinite(everything)]
-    late = np.concatenate([values[len(values) // 4 :] for values in curves])
+    late = np.concatenate([values[len(values) // 4 :] for _, values in curves])
     late = late[np.isfinite(late)]
     if not late.size or np.ptp(late) == 0.0:
         return
@@ -106,15 +114,16 @@ def _limit(axes: Any, curves: Sequence[np.ndarray]) -> None:
     _mark(axes, curves, bottom - margin, above=False)
 
 
-def _mark(axes: Any, curves: Sequence[np.ndarray], limit: float, above: bool) -> None:
+def _mark(
+    axes: Any, curves: Sequence[tuple[np.ndarray, np.ndarray]], limit: float, above: bool
+) -> None:
     """Names the extreme value beyond a limit, to the right of where the curve comes back."""
-    beyond = [(v > limit if above else v < limit) & np.isfinite(v) for v in curves]
-    if not any(each.any() for each in beyond):
+    epochs, values = np.concatenate([np.stack(curve) for curve in curves], axis=1)
+    beyond = (values > limit if above else values < limit) & np.isfinite(values)
+    if not beyond.any():
         return
-    extreme = [values[each] for values, each in zip(curves, beyond) if each.any()]
-    value = np.concatenate(extreme).max() if above else np.concatenate(extreme).min()
-    last = max(int(np.flatnonzero(each)[-1]) for each in beyond if each.any()) + 1
-    longest = max(map(len, curves))
+    value = values[beyond].max() if above else values[beyond].min()
+    last, longest = epochs[beyond].max(), epochs.max()
     place, side = (last + 1.1, "left") if last < 0.6 * longest else (last - 1.1, "right")
     arrow = "\N{UPWARDS ARROW}" if above else "\N{DOWNWARDS ARROW}"
     axes.text(

@@ -100,5 +100,4 @@ def _legend(axes: Any, far: np.ndarray, plane: bool) -> None:
         words = f"draws of p(z) in a gap ({far.mean():.1%})"
         cross = {"linestyle": "", "marker": "x", "markersize": 5}
         handles.append(Line2D([], [], color=base.ORANGE, label=words, **cross))
-    place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.11 if plane else -0.18)}
-    axes.legend(handles=handles, fontsize=base.TICK, frameon=False, ncols=len(handles), **place)
+    base.legend_below(axes, handles, len(handles))

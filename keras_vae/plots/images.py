@@ -13,8 +13,13 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-#: Inches of an image, the most of all in a row, and the gap between two as a share of an image.
-INCH, WIDEST, GAP = 0.7, 10.0, 0.06
+#: Inches of an image, the most of all in a row and in a column, the least that all take in height,
+#: and the gap between two as a share of an image.
+INCH, WIDEST, TALLEST, LEAST, GAP = 0.7, 10.0, 12.0, 0.3, 0.06
+#: Inches of the latent plane: its usual width, and the least of its figure either way.
+PLANE, LEAST_PLANE = 6.0, 1.5
+#: Most values named on an axis of the plane, and the inches that one takes, down and across.
+TICKS, TICK_HEIGHT, TICK_WIDTH = 8, 0.18, 0.45
 #: Most pairs of input and reconstruction side by side.
 PAIRS = 10
 
@@ -168,9 +173,11 @@ def latent_plane(
         )
     height, width, channels = images.shape[1:]
     rows = images.reshape(side, side, height, width, channels).swapaxes(1, 2)
-    drawn = base.panel(max(6.0, base.width_for(title)), min(6.0 * height / width, 12.0), axes)
+    inch = min(PLANE / width, TALLEST / height)
+    needed = max(width * inch, LEAST_PLANE, base.width_for(title))
+    drawn = base.panel(needed, max(height * inch, LEAST_PLANE), axes)
     _show(drawn, rows.reshape(side * height, side * width, channels), 0.0, 0.0)
-    _tick_plane(drawn, base.quantiles(side, coverage), height, width)
+    _tick_plane(drawn, base.quantiles(side, coverage), (height, width), inch)
     base.entitle(drawn, title)
     return base.settled(drawn, axes)
 
@@ -200,15 +207,23 @@ def pixels(figure: "Figure") -> np.ndarray:
     return np.asarray(canvas.buffer_rgba(), np.float32)[..., :3] / np.float32(255.0)
 
 
-def _tick_plane(axes: Any, quantiles: np.ndarray, height: int, width: int) -> None:
-    written = [base.numeral(value, 1) for value in quantiles]
-    middles = np.arange(len(quantiles)) + 0.5
-    shown = slice(None, None, math.ceil(len(quantiles) / 8))
-    axes.set_xticks(middles[shown] * width, written[shown])
-    axes.set_yticks(middles[shown] * height, written[::-1][shown])
+def _tick_plane(axes: Any, quantiles: np.ndarray, shape: tuple[int, int], inch: float) -> None:
+    """Names the values along the plane of images (height, width), as many as have room."""
+    written = np.array([base.numeral(value, 1) for value in quantiles])
+    (height, width), middles = shape, np.arange(len(quantiles)) + 0.5
+    across = _with_room(len(quantiles), width * inch / TICK_WIDTH)
+    down = _with_room(len(quantiles), height * inch / TICK_HEIGHT)
+    axes.set_xticks(middles[across] * width, written[across])
+    axes.set_yticks(middles[down] * height, written[::-1][down])
     axes.set_xlabel("z0", fontsize=base.LABEL)
     axes.set_ylabel("z1", fontsize=base.LABEL)
     axes.tick_params(labelsize=base.TICK, length=2)
+
+
+def _with_room(count: int, room: float) -> np.ndarray:
+    """Returns which of `count` values to name where `room` names fit: the middle one at least."""
+    most = min(int(room), TICKS)
+    return np.arange(0, count, math.ceil(count / most)) if most > 1 else np.array([count // 2])
 
 
 def _drawable(name: str, images: Any, leading: tuple[str, ...]) -> np.ndarray:
@@ -221,7 +236,7 @@ def _drawable(name: str, images: Any, leading: tuple[str, ...]) -> np.ndarray:
             "to draw, such as one channel, x[..., :1]."
         )
     images = base.finite(name, images, (*leading, "H", "W", "C"))
-    if images.dtype.kind == "u" and images.max() > 1:
+    if images.dtype.kind in "iu" and images.max() > 1:
         raise ValueError(
             f"{name} holds whole numbers up to {images.max()}; expected values between 0 and 1. "
             "Divide grey levels by 255."
@@ -248,9 +263,10 @@ def _draw(
     height, width = images.shape[1:3]
     pitch = _pitch(images.shape[1:])
     bottom, right = np.max(places, axis=0) * pitch + (height, width)
-    inch = min(INCH, WIDEST * width / right) / width
-    needed = max(right * inch + margin[0], base.width_for(title)) + 0.1
-    axes = base.panel(needed, bottom * inch + margin[1] + (0.32 if title else 0.1), axes)
+    inch = min(INCH / width, WIDEST / right, TALLEST / bottom)
+    needed = max(right * inch + margin[0], LEAST, base.width_for(title)) + 0.1
+    tall = max(bottom * inch, LEAST) + margin[1] + (0.32 if title else 0.1)
+    axes = base.panel(needed, tall, axes)
     for image, (row, column) in zip(images, places):
         _show(axes, image, column * pitch[1], row * pitch[0])
     axes.set(xlim=(0, right), ylim=(bottom, 0), xticks=[], yticks=[])

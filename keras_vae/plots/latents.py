@@ -25,7 +25,7 @@ CLASSES = (
     base.YELLOW,
     "#661100",
 )
-#: Most classes that are named where they lie; more are drawn as a number.
+#: Most classes that are named; more are drawn as a number.
 MOST_CLASSES = 30
 ELLIPSES = 12
 
@@ -78,18 +78,20 @@ def latent_scatter(
     """Returns a figure of where codes lie in the latent space, coloured by label.
 
     Grey circles are 1, 2 and 3 standard deviations of the prior N(0, I). More than two dimensions
-    are turned to the two principal components of the codes; one dimension makes a histogram of each
-    label, without ellipses.
+    are turned to the two principal components of the codes. One dimension makes a histogram of each
+    class, without ellipses, or a single one where the labels name no classes.
 
     Args:
         codes: Means of q(z|x), (n, D).
-        labels: (n,), if any. Words, whole numbers and truth values name classes: up to ten have a
-            colour and a place in the legend, up to thirty are named where they lie. Other numbers
-            make a colour bar.
+        labels: (n,), if any. Words, whole numbers and truth values name up to thirty classes: ten
+            have a colour and a place in the legend; more are named where they lie, or in the legend
+            too where there is but one dimension. Above thirty, words are coloured in their order
+            and nothing names them. Above thirty whole numbers, and other numbers, make a colour
+            bar.
         stddevs: Standard deviations of q(z|x), (n, D), if any: twelve points, spread over the
             labels, get the ellipse of two standard deviations.
-        label_names: What classes are called, in rising order of the labels; of real labels, one
-            name for the colour bar.
+        label_names: What classes are called, in rising order of the labels; of numbers that make a
+            colour bar, one name for that.
         title: Drawn above, if any.
         axes: Where to draw; those of a new figure by default.
 
@@ -97,9 +99,8 @@ def latent_scatter(
         ValueError: if lengths do not agree, or a value is NaN or infinite.
     """
     codes = base.finite("codes", codes, ("n", "D")).astype(np.float64)
-    colours = _colours(labels, len(codes), label_names)
-    size = (6.2, 3.4) if codes.shape[1] == 1 else (6.4, 5.0) if len(colours.legend) else (5.8, 5.6)
-    drawn = base.panel(*size, axes)
+    colours = _colours(labels, codes.shape, list(label_names))
+    drawn = base.panel(*_size(codes.shape[1], len(colours.legend)), axes)
     if codes.shape[1] == 1:
         _density(drawn, codes[:, 0], colours)
     else:
@@ -117,10 +118,19 @@ def latent_scatter(
     return base.settled(drawn, axes)
 
 
-def _colours(labels: Any, count: int, names: Sequence[str]) -> _Colours:
+def _size(dims: int, named: int) -> tuple[float, float]:
+    """Returns the inches of a figure of so many dimensions and classes in the legend."""
+    if dims == 1:
+        return (6.2 if named <= len(CLASSES) else 7.4), 3.4
+    return (6.4, 5.0) if named else (5.8, 5.6)
+
+
+def _colours(labels: Any, shape: tuple[int, ...], names: Sequence[str]) -> _Colours:
+    """Returns the colours of codes (n, D)."""
+    count, dims = shape
     if labels is None:
         return _Colours(_rgba([base.BLUE] * count), np.zeros(count, int))
-    labels = np.asarray(labels)
+    labels = base.decoded(labels)
     if labels.shape != (count,):
         raise ValueError(
             f"labels has shape {labels.shape}; expected ({count},), one label for each code. Of "
@@ -132,8 +142,10 @@ def _colours(labels: Any, count: int, names: Sequence[str]) -> _Colours:
     real = labels.dtype.kind == "f" and (labels != np.round(labels)).any()
     if real or (labels.dtype.kind in "fiu" and len(classes) > MOST_CLASSES):
         return _scaled(labels, names)
+    if len(classes) > MOST_CLASSES:
+        return _Colours(_ramp(len(classes))[group])
     whole = classes.astype(int) if labels.dtype.kind == "f" else classes
-    return _classed(group, names or [str(each) for each in whole])
+    return _classed(group, names or list(whole), MOST_CLASSES if dims == 1 else len(CLASSES))
 
 
 def _scaled(labels: np.ndarray, names: Sequence[str]) -> _Colours:
@@ -142,24 +154,28 @@ def _scaled(labels: np.ndarray, names: Sequence[str]) -> _Colours:
 
     scale = ScalarMappable(cmap=matplotlib.colormaps["viridis"])
     scale.set_clim(labels.min(), labels.max())
-    title = names[0] if len(names) == 1 else "label"
+    title = str(base.decoded(names)[0]) if len(names) == 1 else "label"
     return _Colours(scale.to_rgba(labels.astype(np.float64)), scale=scale, title=title)
 
 
-def _classed(group: np.ndarray, names: Sequence[str]) -> _Colours:
-    import matplotlib
-
+def _classed(group: np.ndarray, names: Sequence[Any], most: int) -> _Colours:
+    """Returns the colours of classes, of which a legend names at most `most`."""
     count = int(group.max()) + 1
     if len(names) < count:
         raise ValueError(
             f"label_names holds {len(names)} name(s), and there are {count} classes; expected a "
             "name for each, in rising order of the labels."
         )
-    palette = _rgba(CLASSES)
-    if count > len(CLASSES):
-        palette = matplotlib.colormaps["viridis"](np.linspace(0.0, 0.95, count))
-    legend = palette[:count] if count <= len(CLASSES) else ()
-    return _Colours(palette[group], group, tuple(map(str, names)), legend)
+    palette = _rgba(CLASSES)[:count] if count <= len(CLASSES) else _ramp(count)
+    legend = palette if count <= most else ()
+    return _Colours(palette[group], group, tuple(map(str, base.decoded(names))), legend)
+
+
+def _ramp(count: int) -> np.ndarray:
+    """Returns colours in order, for more classes than have one of their own, (count, 4)."""
+    import matplotlib
+
+    return matplotlib.colormaps["viridis"](np.linspace(0.0, 0.95, count))
 
 
 def _rgba(colours: Sequence[Any]) -> np.ndarray:
@@ -238,6 +254,7 @@ def _name_classes(axes: Any, codes: np.ndarray, colours: _Colours) -> None:
     for each in np.unique(colours.group):
         place = np.median(codes[colours.group == each], axis=0)
         style = {"fontsize": base.TICK, "ha": "center", "va": "center", "zorder": 4}
+        style["parse_math"] = False
         outline = [withStroke(linewidth=2.5, foreground="white")]
         axes.text(*place, colours.names[each], path_effects=outline, **style)
 
@@ -271,15 +288,18 @@ def _legend(axes: Any, colours: _Colours, plane: bool, ellipses: bool) -> None:
         handles.append(Line2D([], [], color=base.BLACK, linewidth=1.5, label=words))
     words = "p(z), 1 to 3 standard\ndeviations" if plane else "p(z)"
     handles.append(Line2D([], [], color=base.GREY, linewidth=0.8, label=words))
-    place: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)}
-    if not len(colours.legend):
-        place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.13), "ncols": 2}
+    if len(colours.legend):
+        place = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)}
+        style = {"fontsize": base.TICK, "frameon": False, "ncols": 1 if len(handles) < 16 else 2}
+        for text in axes.legend(handles=handles, **style, **place).get_texts():
+            text.set_parse_math(False)
+    else:
         for handle in handles:
             handle.set_label(handle.get_label().replace("\n", " "))
-    axes.legend(handles=handles, fontsize=base.TICK, frameon=False, **place)
+        base.legend_below(axes, handles, 2)
     if colours.scale is not None and plane:
         bar = axes.figure.colorbar(colours.scale, ax=axes, shrink=0.7)
-        bar.set_label(colours.title, fontsize=base.LABEL)
+        bar.set_label(colours.title, fontsize=base.LABEL, parse_math=False)
         bar.ax.tick_params(labelsize=base.TICK)
 
 

@@ -51,7 +51,7 @@ def histograms(
     grid = figure.subplots(rows, columns, squeeze=False)
     for axes, column in zip(grid.flat, chosen):
         _histogram(axes, x[:, column], samples[:, column])
-        axes.set_title(_short(names[column], 22), fontsize=base.LABEL)
+        axes.set_title(_short(names[column], 22), fontsize=base.LABEL, parse_math=False)
     for axes in grid.flat[len(chosen) :]:
         axes.remove()
     for axes in grid[:, 0]:
@@ -99,10 +99,11 @@ def pair_plot(
             grid[row, column].set(xlim=limits[column], ylim=limits[row])
         grid[row, column].locator_params(nbins=3)
         grid[row, column].label_outer()
+    style: dict[str, Any] = {"fontsize": base.TICK, "parse_math": False}
     for row, column in enumerate(chosen):
-        grid[-1, row].set_xlabel(_short(names[column], 17), fontsize=base.TICK)
+        grid[-1, row].set_xlabel(_short(names[column], 17), **style)
         if row:
-            grid[row, 0].set_ylabel(_short(names[column], 17), fontsize=base.TICK)
+            grid[row, 0].set_ylabel(_short(names[column], 17), **style)
     _finish(figure, title or _left_out(x.shape[1], count), corner=count > 1)
     return base.root(figure)
 
@@ -215,7 +216,7 @@ def _finish(figure: Any, title: str, corner: bool) -> None:
         style = {"loc": "upper right", "bbox_to_anchor": (0.95, 0.9)}
     figure.legend(handles=handles, fontsize=base.LABEL, frameon=False, **style)
     if title:
-        figure.suptitle(title, fontsize=base.TITLE)
+        figure.suptitle(title, fontsize=base.TITLE, parse_math=False)
 
 
 def _left_out(columns: int, drawn: int) -> str:
