@@ -6,10 +6,10 @@
 
 Trains one model for each beta and draws OUTPUT/DATA.png: the rate-distortion curve, each point a
 model, and reconstructions and samples of three of them. The rate is the KL term, what an image's
-code tells beyond p(z); the distortion is -log p(x|z), what the decoder still gets wrong. beta = 0 is
-an autoencoder with noise: nothing holds the codes near p(z), so samples from it fail. A large beta
-lets codes tell nothing: every reconstruction and every sample is the mean image. At beta = 1 the
-sum of both is the bound on -log p(x), and the line of slope -1 touches the curve.
+code tells beyond p(z); the distortion is -log p(x|z), what the decoder still gets wrong. beta = 0
+is an autoencoder with noise: nothing holds the codes near p(z), so samples from it fail. A large
+beta lets codes tell nothing: every reconstruction and every sample is the mean image. At beta = 1
+the sum of both is the bound on -log p(x), and the line of slope -1 touches the curve.
 
 Reference: Alemi et al., Fixing a Broken ELBO, 2018.
 """
