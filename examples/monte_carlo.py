@@ -5,11 +5,11 @@
 
 Both estimate p(x) = E_p(z)[p(x|z)] without bias, and what is off in the end shrinks as 1 over the
 square root of the samples; where they differ is how soon. All is known here: z ~ N(0, I) and
-x|z ~ N(W z, 0.5^2 I), so x ~ N(0, W W' + 0.5^2 I). OUTPUT/errors.png shows the mean error of log p(x)
-over 200 examples. With two latents some of the draws of p(z) explain x, and both ways work. With
-twenty no draw does: after 10,000 plain Monte Carlo is still 25 nats too low. Importance sampling
-draws z where the encoder says that x came from, and divides by q(z|x) to undo the favour. Its q(z|x)
-is 1.3 times as wide as the true posterior here, since a trained encoder is never exact.
+x|z ~ N(W z, 0.5^2 I), so x ~ N(0, W W' + 0.5^2 I). OUTPUT/errors.png shows the mean error of
+log p(x) over 200 examples. With two latents some of the draws of p(z) explain x, and both ways
+work. With twenty no draw does: after 10,000 plain Monte Carlo is still 25 nats too low. Importance
+sampling draws z where the encoder says that x came from, and divides by q(z|x) to undo the favour.
+Its q(z|x) is 1.3 times as wide as the true posterior here, since a trained encoder is never exact.
 """
 
 from pathlib import Path
