@@ -23,8 +23,8 @@ import typer
 
 import keras_vae as kv
 
-BETAS = (0.0, 0.1, 0.3, 1.0, 2.0, 4.0, 8.0, 20.0)
-SHOWN = (0.0, 1.0, 8.0)
+BETAS = (0.0, 0.1, 0.3, 0.6, 1.0, 1.5, 2.0, 4.0, 20.0)
+SHOWN = (0.0, 1.0, 20.0)
 
 
 def train(data: kv.data.Data, beta: float, epochs: int) -> kv.VAE:
@@ -36,23 +36,32 @@ def train(data: kv.data.Data, beta: float, epochs: int) -> kv.VAE:
     return vae
 
 
-def curve(axes, rates: list[float], distortions: list[float]) -> None:
+def curve(axes, betas: tuple[float, ...], rates: list[float], distortions: list[float]) -> None:
     axes.plot(rates, distortions, color=kv.plots.BLUE, marker="o")
-    for beta, rate, distortion in zip(BETAS, rates, distortions):
-        axes.annotate(f"{beta:g}", (rate, distortion), (4, 4), textcoords="offset points")
-    axes.annotate("autoencoding:\nsamples fail", (rates[0], distortions[0]), (-70, 40),
-                  textcoords="offset points", color="#555555")  # fmt: skip
-    axes.annotate("codes say nothing:\nall is the mean", (rates[-1], distortions[-1]), (30, -5),
-                  textcoords="offset points", color="#555555")  # fmt: skip
-    one = BETAS.index(1.0)
+    reach = 1.25 * rates[1]  # beta = 0 lies far out, since nothing holds its codes
+    named = set()
+    for beta, rate, distortion in zip(betas, rates, distortions):
+        place = round(rate), round(distortion)
+        if rate < reach and place not in named:
+            text = f"beta {beta:g}" + (" and above" if rate < 0.1 else "")
+            axes.annotate(text, (rate, distortion), (6, 4), textcoords="offset points")
+            named.add(place)
+    grey = {"color": "#555555", "transform": axes.transAxes}
+    axes.text(0.15, 0.88, "codes say nothing:\nall is the mean image", va="top", **grey)
+    text = f"to beta 0, at rate {rates[0]:.0f}:\nautoencoding,\nsamples fail"
+    axes.text(0.99, 0.04, text, ha="right", **grey)
+    one = betas.index(1.0)
     total = rates[one] + distortions[one]
-    reach = np.array([0.0, 2.0 * rates[one]])
-    axes.plot(reach, total - reach, color=kv.plots.ORANGE, linewidth=1, label="-ELBO at beta = 1")
-    axes.set(xscale="symlog", xlabel="rate: KL loss (nats)", ylabel="distortion (nats)")
-    axes.legend(frameon=False)
+    ends = np.array([0.0, min(reach, total)])
+    axes.plot(ends, total - ends, color=kv.plots.ORANGE, label="rate + distortion as at beta 1")
+    axes.set(xlabel="rate: KL term (nats)", ylabel="distortion: -log p(x|z) (nats)")
+    axes.set(xlim=(-0.03 * reach, reach), ylim=(0.8 * min(distortions), 1.05 * max(distortions)))
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, loc="upper right")
 
 
 def main(data: str = "digits", output: Path = Path("runs/beta"), quick: bool = False) -> None:
+    betas = SHOWN if quick else BETAS
     loaded = kv.data.load(data, batch_size=128)
     x = next(loaded.test.unbatch().batch(10).as_numpy_iterator())
     epochs = 2 if quick else {"digits": 100}.get(data, 10)
@@ -61,7 +70,7 @@ def main(data: str = "digits", output: Path = Path("runs/beta"), quick: bool = F
     left, right = figure.subfigures(1, 2, width_ratios=[5, 6])
     panels = iter(right.subplots(len(SHOWN), 2, width_ratios=[3, 2]).flat)
     rates, distortions = [], []
-    for beta in BETAS:
+    for beta in betas:
         vae = train(loaded, beta, epochs)
         scores = vae.evaluate(loaded.test, return_dict=True, verbose=0)
         rates.append(scores["kl_loss"])
@@ -69,9 +78,11 @@ def main(data: str = "digits", output: Path = Path("runs/beta"), quick: bool = F
         print(f"beta {beta:g}: rate {rates[-1]:.1f}, distortion {distortions[-1]:.1f} nats")
         if beta in SHOWN:
             pairs = np.concatenate([x[:5], vae.reconstruct(x[:5]), x[5:], vae.reconstruct(x[5:])])
-            kv.plots.image_grid(pairs, 5, f"beta {beta:g}: reconstructions", axes=next(panels))
+            kv.plots.image_grid(
+                pairs, 5, f"beta {beta:g}: images, reconstructions", axes=next(panels)
+            )
             kv.plots.image_grid(vae.sample(16, seed=0).mean, 4, "samples", axes=next(panels))
-    curve(left.subplots(), rates, distortions)
+    curve(left.subplots(), betas, rates, distortions)
 
     output.mkdir(parents=True, exist_ok=True)
     figure.savefig(output / f"{data}.png")
