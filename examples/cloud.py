@@ -45,7 +45,7 @@ def picture(step: int, encoding: Any, labels: np.ndarray) -> PIL.Image.Image:
     figure = kv.plots.latent_scatter(encoding.mean, labels, encoding.stddev, title=f"step {step}")
     figure.axes[0].set(xlim=(-4, 4), ylim=(-4, 4))
     figure.set_dpi(85)
-    return PIL.Image.fromarray(np.uint8(255 * kv.plots.pixels(figure))).quantize(48)
+    return PIL.Image.fromarray(np.uint8(255 * kv.plots.pixels(figure)))
 
 
 def main(data: str = "digits", output: Path = Path("runs/cloud"), quick: bool = False) -> None:
@@ -62,7 +62,9 @@ def main(data: str = "digits", output: Path = Path("runs/cloud"), quick: bool = 
     print(f"ELBO of the test images {elbo:.1f} nats, {len(camera.frames)} frames")
 
     output.mkdir(parents=True, exist_ok=True)
-    first, *others = [picture(step, encoding, labels) for step, encoding in camera.frames]
+    pictures = [picture(step, encoding, labels) for step, encoding in camera.frames]
+    palette = pictures[-1].quantize(64)
+    first, *others = [each.quantize(palette=palette, dither=0) for each in pictures]
     durations = [150] * len(others) + [2000]
     file = output / f"{data}.gif"
     first.save(file, save_all=True, append_images=others, duration=durations, loop=0)
