@@ -37,7 +37,7 @@ def train(model: kv.VAE, data: kv.data.Data, epochs: int) -> kv.VAE:
 
 def draw(figure: matplotlib.figure.SubFigure, name: str, model: kv.VAE, x, labels, names) -> None:
     """Draws the codes, the ways between them, samples and the plane of one model in a row."""
-    figure.suptitle(TITLES[name], fontsize=13, fontweight="bold")
+    figure.suptitle(f"{TITLES[name]}\n", fontsize=13, fontweight="bold")
     codes, ways, samples, plane = figure.subplots(1, 4, width_ratios=[4, 4, 4, 4])
     encoding = model.encode(x)
     stddev = None if name == "autoencoder" else encoding.stddev
@@ -71,7 +71,7 @@ def main(
     labels = labels[:, 0] if labels.ndim > 1 else labels  # of the shapes, which shape it is
     names = kv.data.shapes.KINDS if data == "shapes" else loaded.label_names
 
-    figure = matplotlib.figure.Figure(figsize=(15, 8.4), layout="constrained", dpi=110)
+    figure = matplotlib.figure.Figure(figsize=(15, 8.8), layout="constrained", dpi=110)
     halves = figure.subfigures(2, 1, hspace=0.04)
     for half, name in zip(halves, ("autoencoder", "VAE")):
         make = kv.recipes.autoencoder if name == "autoencoder" else kv.VAE
