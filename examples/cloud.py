@@ -26,10 +26,10 @@ FRAMES = 60
 class Camera(keras.callbacks.Callback):
     """Keeps q(z|x) of some images as training goes on, more often at the start."""
 
-    def __init__(self, x: np.ndarray, steps: int) -> None:
+    def __init__(self, x: np.ndarray, steps: int, frames: int) -> None:
         super().__init__()
         self.x, self.frames = x, []
-        self.moments = set(np.unique(np.round(np.geomspace(1, steps, FRAMES))).astype(int))
+        self.moments = set(np.unique(np.round(np.geomspace(1, steps, frames))).astype(int))
         self.step = 0
 
     def on_train_begin(self, logs: Any = None) -> None:
@@ -56,7 +56,7 @@ def main(data: str = "digits", output: Path = Path("runs/cloud"), quick: bool = 
 
     vae = kv.VAE(loaded.event_shape, latent_dim=2, network="dense")
     vae.compile(optimizer=keras.optimizers.Adam(1e-3))
-    camera = Camera(x, epochs * len(loaded.train))
+    camera = Camera(x, epochs * len(loaded.train), 4 if quick else FRAMES)
     vae.fit(loaded.train, epochs=epochs, callbacks=[camera], verbose=0)
     elbo = vae.evaluate(loaded.test, return_dict=True, verbose=0)["elbo"]
     print(f"ELBO of the test images {elbo:.1f} nats, {len(camera.frames)} frames")
