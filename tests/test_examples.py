@@ -8,8 +8,23 @@ import pytest
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 QUICK = {
+    "autoencoder_against_vae.py": ["--quick"],
+    "beta.py": ["--quick"],
+    "cloud.py": ["--quick"],
     "custom_likelihood.py": ["--quick"],
+    "decoder_distribution.py": ["--quick"],
     "demo.py": ["--output", "runs/demo", "--epochs", "1", "--num-samples", "10"],
+    "held_out.py": ["--quick"],
+    "monte_carlo.py": ["--quick"],
+}
+#: Example -> what it draws.
+FIGURES = {
+    "autoencoder_against_vae.py": "shapes.png",
+    "beta.py": "digits.png",
+    "cloud.py": "digits.gif",
+    "decoder_distribution.py": "digits.png",
+    "held_out.py": "circle.png",
+    "monte_carlo.py": "errors.png",
 }
 
 
@@ -23,6 +38,10 @@ def test_the_example_runs(name, tmp_path):
     run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr[-2000:]
     assert "nats" in run.stdout
+    if name in FIGURES:
+        figure = tmp_path / "runs" / Path(name).stem / FIGURES[name]
+        assert figure.stat().st_size > 1000
+        assert str(figure.relative_to(tmp_path)) in run.stdout
     if name == "demo.py":
         figures = {path.name for path in (tmp_path / "runs" / "demo" / "figures").iterdir()}
         assert figures >= {"history.png", "latents.png", "saved_model_samples.png"}
