@@ -1,6 +1,6 @@
 """What beta weighs: sharp reconstructions and bad samples, or blur that agrees with the data.
 
-    python examples/beta.py                  # handwritten digits, 8 x 8; three minutes on 2 cores
+    python examples/beta.py                  # handwritten digits, 8 x 8; four minutes on 2 cores
     python examples/beta.py --data mnist     # from TensorFlow Datasets
     python examples/beta.py --quick          # seconds, to see it run
 

@@ -1,6 +1,6 @@
 """The cloud of codes over a training: pulled together by the KL term, held apart by the images.
 
-    python examples/cloud.py                  # handwritten digits, 8 x 8; a minute on 2 cores
+    python examples/cloud.py                  # handwritten digits, 8 x 8; three minutes on 2 cores
     python examples/cloud.py --data mnist     # from TensorFlow Datasets
     python examples/cloud.py --quick          # seconds, to see it run
 

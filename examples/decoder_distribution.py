@@ -1,6 +1,6 @@
 """A decoder returns a distribution, not an image: its mean, a draw from it, and what it costs.
 
-    python examples/decoder_distribution.py                        # 8 x 8 digits; TIME
+    python examples/decoder_distribution.py                        # 8 x 8 digits; 4 minutes
     python examples/decoder_distribution.py --data fashion_mnist   # from TensorFlow Datasets
     python examples/decoder_distribution.py --quick                # seconds, to see it run
 
