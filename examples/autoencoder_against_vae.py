@@ -1,6 +1,6 @@
 """Why a VAE and not an autoencoder: its codes leave few gaps for a random z to fall into.
 
-    python examples/autoencoder_against_vae.py                  # shapes; three minutes on 2 cores
+    python examples/autoencoder_against_vae.py                  # shapes; four minutes on 2 cores
     python examples/autoencoder_against_vae.py --data mnist     # from TensorFlow Datasets
     python examples/autoencoder_against_vae.py --quick          # seconds, to see it run
 
