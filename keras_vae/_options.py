@@ -170,7 +170,7 @@ LatentDim = Annotated[
 Network = Annotated[
     str | None,
     typer.Option(
-        help="Encoder and decoder, such as dense, conv or dense:widths=[256,256]."
+        help="Encoder and decoder, such as dense, conv, resnet or dense:widths=[256,256]."
         + _or("conv for images of 8 pixels and more, else dense")
     ),
 ]
