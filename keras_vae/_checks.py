@@ -28,6 +28,18 @@ WEIGHTS = (
 )
 
 
+def options(subject: str, received: Iterable[str], known: Iterable[str]) -> None:
+    """Raises a ValueError for the first option that the subject does not have."""
+    known = tuple(known)
+    for key in received:
+        if key not in known:
+            raise ValueError(
+                f"{subject} has no option {key!r}; expected "
+                + (f"one of {', '.join(known)}." if known else "none.")
+                + near(key, known)
+            )
+
+
 def brief(what: object, most: int = 200) -> str:
     """Returns what is shown, on one line of at most `most` characters."""
     text = " ".join(str(what).split())

@@ -119,13 +119,7 @@ def _deserialized(family: str, config: dict[str, Any]) -> Any:
 
 def _construct(family: str, name: str, cls: type, options: dict[str, Any]) -> Any:
     known = _arguments(cls)
-    for key in options:
-        if key not in known:
-            raise ValueError(
-                f"{family} {name!r} has no option {key!r}; expected "
-                + (f"one of {', '.join(known)}." if known else "none.")
-                + _checks.near(key, known)
-            )
+    _checks.options(f"{family} {name!r}", options, known)
     missing = [key for key, p in known.items() if p.default is p.empty and key not in options]
     if missing:
         raise ValueError(

@@ -260,14 +260,8 @@ def _built_in(name: str) -> bool:
 def _made(text: str) -> Source:
     """Returns the built-in set of `name` or `name:key=value,...`."""
     name, options = _registry.parse(text)
-    known = tuple(inspect.signature(BUILT_IN[name]).parameters)
-    for key in options:
-        if key not in known:
-            raise ValueError(
-                f"The data set {name!r} has no option {key!r}; expected "
-                + (f"one of {', '.join(known)}." if known else "none.")
-                + _checks.near(key, known)
-            )
+    known = inspect.signature(BUILT_IN[name]).parameters
+    _checks.options(f"The data set {name!r}", options, known)
     return BUILT_IN[name](**{key: _words(value) for key, value in options.items()})
 
 
