@@ -80,7 +80,7 @@ def train(
             vae.save(beside)
     export.saved_model(vae, folder / SAVED_MODEL)
     _save_figures(folder, {"history": plots.history(history)})
-    _draw(folder, vae, data)
+    _draw(folder, vae, data, _first(data, data.test))
     return folder
 
 
@@ -183,16 +183,19 @@ def evaluate(
     metrics["evaluation_seconds"] = round(time.perf_counter() - started, 3)
     metrics["training_seconds"] = training_seconds(folder)
     if data is None:
-        metrics |= _gaps(folder, vae, config, loaded) | _shapes(vae, config, loaded)
+        test = _first(loaded, loaded.test)
+        metrics |= _gaps(folder, vae, config, loaded, test) | _shapes(vae, config, loaded, test)
         _write_json(folder / METRICS, metrics)
-        _draw(folder, vae, loaded)
+        _draw(folder, vae, loaded, test)
     return metrics
 
 
-def _gaps(folder: Path, vae: VAE, config: Config, data: Data) -> dict[str, Any]:
+def _gaps(
+    folder: Path, vae: VAE, config: Config, data: Data, test: tuple[Any, Any]
+) -> dict[str, Any]:
     """Returns how the codes of the test set cover the prior, and draws it."""
     names = ("mmd2", "mmd2_p_value", "classifier_accuracy", "classifier_p_value", "far_share")
-    (x, _), (train, _) = _first(data, data.test), _first(data, data.train)
+    (x, _), (train, _) = test, _first(data, data.train)
     if len(x) < LEAST or len(train) < LEAST:
         return dict.fromkeys([f"gap_{name}" for name in (*names, "verdict")])
     found = evaluation.gaps(vae, x, config.seed, train=train)
@@ -204,11 +207,11 @@ def _gaps(folder: Path, vae: VAE, config: Config, data: Data) -> dict[str, Any]:
     }
 
 
-def _shapes(vae: VAE, config: Config, data: Data) -> dict[str, Any]:
+def _shapes(vae: VAE, config: Config, data: Data, test: tuple[Any, Any]) -> dict[str, Any]:
     """Returns what samples of a model of the built-in shapes are worth, of others nothing."""
     if config.data.split(":")[0].split("(")[0] != "shapes":
         return {}
-    x, values = _first(data, data.test)
+    x, values = test
     train: Any = datasets.find(config.data).train
     renders = np.concatenate(list(train.part(0, data.counts["train"]).chunks())) / 255.0
     means = vae.sample(SHAPES, seed=config.seed).mean
@@ -341,9 +344,9 @@ def _fit(
     return fitted.history
 
 
-def _draw(folder: Path, vae: VAE, data: Data) -> None:
-    """Draws what the model makes of the test set into a run."""
-    x, labels = _first(data, data.test)
+def _draw(folder: Path, vae: VAE, data: Data, test: tuple[Any, Any]) -> None:
+    """Draws what the model makes of test examples, with their labels, into a run."""
+    x, labels = test
     pictures = evaluation.figures(vae, x, labels, data.label_names, data.column_names)
     _save_figures(folder, pictures)
 
