@@ -19,6 +19,18 @@ keras-vae train --data mnist --latent-dim 50 --epochs 10 --output runs/mnist
 keras-vae train --data photos/ --image-size 64 --output runs/photos
 keras-vae train --data a.csv --beta "linear(steps=1000)" --output runs/a
 keras-vae train --config runs/a/config.json --beta 4 --output runs/b
+keras-vae train --resume --output runs/b
+"""
+LAUNCH = """Start several workers on this machine that train one model together.
+
+Each is a process of its own; they find one another by TF_CONFIG at 127.0.0.1 and share every batch.
+It is for trying out what is to run on several machines, where a scheduler starts the workers: on
+the GPUs of one machine `keras-vae train --strategy mirrored` is faster. When a worker fails the
+others are stopped; the same command with --resume goes on from the last checkpoint.
+
+\b
+keras-vae launch --workers 2 -- train --data digits --output runs/two
+keras-vae launch --workers 2 -- train --data digits --output runs/two --resume
 """
 EVALUATE = """Score a run on its test set: bounds and likelihoods in nats per example.
 
@@ -217,6 +229,28 @@ Devices = Annotated[
     str | None,
     typer.Option(
         "--strategy",
-        help="one, mirrored (all devices of this machine), or auto." + _or(Config.strategy),
+        help="one, mirrored (all devices of this machine), multi_worker (the processes that "
+        "TF_CONFIG or Slurm name), or auto." + _or(Config.strategy),
     ),
+]
+Precision = Annotated[
+    str | None,
+    typer.Option(
+        help="float32, or mixed_bfloat16 or mixed_float16, which are faster on GPUs."
+        + _or(Config.precision)
+    ),
+]
+Resume = Annotated[
+    bool,
+    typer.Option(
+        "--resume",
+        help="Go on with a run that was cut off, from its last checkpoint; start it where there is "
+        "none.",
+    ),
+]
+
+# Of `launch`
+Workers = Annotated[int, typer.Option(help="How many processes on this machine.")]
+Command = Annotated[
+    list[str], typer.Argument(metavar="train ...", help="A command `train` and its options.")
 ]

@@ -11,7 +11,7 @@ import rich.table
 import tensorflow as tf
 import typer
 
-from keras_vae import _checks, _registry, data, evaluation, export, plots, runs
+from keras_vae import _checks, _files, _registry, data, evaluation, export, launching, plots, runs
 from keras_vae import _options as opt
 from keras_vae._version import __version__
 from keras_vae.configs import Config
@@ -27,6 +27,8 @@ app = typer.Typer(
 console = rich.console.Console()
 #: In one picture; more take minutes to draw, and nobody looks at them.
 MOST_IMAGES = 1024
+#: The exit status when other workers were lost or never came, as sysexits.h has it (EX_TEMPFAIL).
+TRY_AGAIN = 75
 
 
 def main() -> None:
@@ -38,7 +40,8 @@ def main() -> None:
     except (ValueError, TypeError, OSError, tf.errors.OpError) as error:
         sentence = error.message if isinstance(error, tf.errors.OpError) else str(error)
         sys.stderr.write(f"keras-vae: {' '.join(sentence.split())}\n")
-        raise SystemExit(2) from None
+        lost = isinstance(error, (ConnectionError, TimeoutError))
+        raise SystemExit(TRY_AGAIN if lost else 2) from None
 
 
 def _show_warning(message: Any, *_: Any) -> None:
@@ -82,13 +85,31 @@ def train(
     learning_rate: opt.LearningRate = None,
     seed: opt.TrainingSeed = None,
     strategy: opt.Devices = None,
+    precision: opt.Precision = None,
+    resume: opt.Resume = False,
 ) -> None:
     """Trains a model and fills a run folder; see `_options.TRAIN`."""
     given = {key: value for key, value in locals().items() if value is not None}
+    begun = output / runs.CONFIG
+    if config is None and resume and begun.is_file():
+        config = begun
     base = Config() if config is None else Config.read(config)
-    folder = runs.train(base.override(given), output, console, download)
-    _print_paths(runs.figures(folder))
-    _print_line(f"Next: keras-vae evaluate {folder}")
+    try:
+        folder = runs.train(base.override(given), output, console, download, resume)
+    except BaseException:
+        if runs.has_checkpoint(output):
+            command = f"keras-vae train --resume --output {output}"
+            sys.stderr.write(f"keras-vae: a checkpoint was kept; go on with: {command}\n")
+        raise
+    if folder is not None:  # else the chief says it
+        _print_paths(runs.figures(folder))
+        _print_line(f"Next: keras-vae evaluate {folder}")
+
+
+@app.command(help=opt.LAUNCH)
+def launch(command: opt.Command, workers: opt.Workers = 2) -> None:
+    """Starts workers on this machine; see `_options.LAUNCH`."""
+    raise typer.Exit(launching.launch(command, workers, lambda text: sys.stderr.write(text)))
 
 
 @app.command(help=opt.EVALUATE)
@@ -168,7 +189,7 @@ def export_(
     output: opt.OutputFolder,
 ) -> None:
     """Writes a SavedModel; see `_options.EXPORT`."""
-    runs.check_room(output)
+    _files.check_room(output)
     _, _, vae = runs.read(run)
     _print_paths([export.saved_model(vae, output)])
 
@@ -245,7 +266,7 @@ def _check_file(path: Path, images: int) -> None:
             f"{images} images are too many for a picture; expected at most {MOST_IMAGES}. Choose a "
             "smaller --n, or --output FILE.npz for the arrays."
         )
-    runs.check_room(path)
+    _files.check_room(path)
 
 
 def _check_events(path: Path, event_shape: Any) -> None:
@@ -259,9 +280,9 @@ def _write(path: Path, arrays: dict[str, np.ndarray], draw: Any) -> None:
     """Writes arrays as .npz, or the figure that `draw` makes of them as .png."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".png":
-        runs.write(path, lambda file: draw().savefig(file, format="png"))
+        _files.write(path, lambda file: draw().savefig(file, format="png"))
     else:
-        runs.write(path, lambda file: np.savez_compressed(file, **arrays))
+        _files.write(path, lambda file: np.savez_compressed(file, **arrays))
     _print_paths([path])
 
 

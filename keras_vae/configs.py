@@ -62,6 +62,8 @@ class Config:
             steps and falls to 0 along half a cosine.
         seed: Of weights, order and noise.
         strategy: As in `keras_vae.distribute.strategy`.
+        precision: The dtype policy of the networks: "float32", "mixed_bfloat16" or "mixed_float16".
+            Distributions and losses are float32 in each.
     """
 
     data: str = "digits"
@@ -80,6 +82,7 @@ class Config:
     learning_rate: float = 2e-3
     seed: int = 0
     strategy: str = "auto"
+    precision: str = "float32"
 
     def __post_init__(self) -> None:
         for name, annotation in typing.get_type_hints(type(self)).items():

@@ -1,7 +1,7 @@
 """Run folders: train into one, evaluate one, read one.
 
 A run folder holds `config.json`, `model.keras`, `saved_model/`, `history.csv`, `metrics.json`,
-`figures/*.png` and `tensorboard/`.
+`figures/*.png` and `tensorboard/`, and while it is trained `checkpoint/`.
 """
 
 import contextlib
@@ -10,10 +10,9 @@ import dataclasses
 import json
 import os
 import shutil
-import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ import rich.progress
 import rich.table
 import tensorflow as tf
 
-from keras_vae import _checks, callbacks, configs, distribute, evaluation, export, plots
+from keras_vae import _checks, _files, callbacks, configs, distribute, evaluation, export, plots
 from keras_vae import data as datasets
 from keras_vae.configs import Config
 from keras_vae.data import Data
@@ -37,51 +36,123 @@ DRAWN, LEAST = 2000, 50
 #: Samples of shapes that are held against the truth.
 SHAPES = 2000
 HISTORY, METRICS, FIGURES, TENSORBOARD = "history.csv", "metrics.json", "figures", "tensorboard"
+CHECKPOINTS = "checkpoint"
+#: The dtype policies that a model may be trained with.
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 
 
 def train(
-    config: Config, output: str | os.PathLike[str], console: Any = None, download: bool = False
-) -> Path:
+    config: Config,
+    output: str | os.PathLike[str],
+    console: Any = None,
+    download: bool = False,
+    resume: bool = False,
+) -> Path | None:
     """Trains a model and fills a new run folder with everything but `metrics.json`.
+
+    While it trains, the folder holds `config.json`, `history.csv`, `tensorboard/` and
+    `checkpoint/`, from which a training that was cut off goes on; that is gone at the end. Of
+    several workers the chief alone writes, and all must see the folder.
 
     Args:
         config: What to train.
-        output: The folder; it must be new or empty.
+        output: The folder; it must be new or empty, or to be gone on with.
         console: A rich console for the progress bar; None shows nothing.
         download: Fetch a set of TensorFlow Datasets that is absent.
+        resume: Go on with what the folder holds: from its last checkpoint, or from the start where
+            it has none. A run that is whole is left as it is.
 
-    Returns: the folder.
+    Returns: the folder; None on a worker that is not the chief.
 
     Raises:
-        ValueError, TypeError: for a config that cannot work; nothing is left behind.
-        FileExistsError: if the folder holds anything.
+        ValueError, TypeError: for a config that cannot work, or is not that of the run to be gone
+            on with; nothing is left behind.
+        FileExistsError: if the folder holds anything, but for a run where `resume` is given.
         OSError: if it cannot be made, which shows before any data is read.
+        ConnectionError: if another worker is lost.
+        TimeoutError: if one does not come.
     """
     folder = Path(output)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    stored = _stored(folder) if resume else None
+    if stored is None and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise FileExistsError(
             f"{folder} is not empty; expected a new folder. Choose another --output."
         )
-    check_room(folder / CONFIG)
     _checks.integer("epochs", config.epochs)
     _checks.number("learning_rate", config.learning_rate, 0.0, above=True)
-    keras.utils.set_random_seed(_checks.integer("seed", config.seed, 0, 2**32 - 1))
+    _checks.integer("seed", config.seed, 0, 2**32 - 1)
+    strategy = distribute.strategy(config.strategy)  # before TensorFlow does anything
+    chief = distribute.is_chief(strategy)
+    if chief:
+        _files.check_room(folder / CONFIG)
+    keras.utils.set_random_seed(config.seed)
     config = dataclasses.replace(config, data=_from_anywhere(config.data))
     data = configs.load_data(config, download, labels=None)
     chosen, reasons = configs.resolve(config, data)
-    with distribute.strategy(config.strategy).scope():
+    if stored is not None:
+        _check_same(folder, stored, dataclasses.asdict(chosen))
+    if stored is not None and is_whole(folder):
+        return folder if chief else None
+    with _precision(config.precision), strategy.scope():
         vae = configs.compiled(chosen, data)
+    if not chief:
+        _fit(vae, chosen, data, folder, None)
+        return None
     if console is not None:
         console.print(table(configs.choices(chosen, data, vae, reasons)))
-    with _new_folder(folder):
-        history = _fit(vae, chosen, data, folder, console)
+    with _run_folder(folder, resume):
         _write_json(folder / CONFIG, dataclasses.asdict(chosen))
-        with _beside(folder / MODEL) as beside:
-            vae.save(beside)
+        history = _fit(vae, chosen, data, folder, console)
+        _fill(folder, vae, data, history)
+    return folder
+
+
+def _fill(folder: Path, vae: VAE, data: Data, history: Mapping[str, list[float]]) -> None:
+    """Writes what is made of a trained model into its run; at the end the checkpoints may go."""
+    with _files.beside(folder / MODEL) as beside:
+        vae.save(beside)
+    shutil.rmtree(folder / SAVED_MODEL, ignore_errors=True)  # of a run that was cut off here
     export.saved_model(vae, folder / SAVED_MODEL)
     _save_figures(folder, {"history": plots.history(history)})
     _draw(folder, vae, data, _first(data, data.test))
-    return folder
+    shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
+
+
+def is_whole(run: str | os.PathLike[str]) -> bool:
+    """Returns whether a folder holds a run whose training has ended."""
+    folder = Path(run)
+    whole = (folder / CONFIG).is_file() and (folder / MODEL).is_file()
+    return whole and not (folder / CHECKPOINTS).exists()
+
+
+def _stored(folder: Path) -> dict[str, Any] | None:
+    """Returns what the config of a run says, or None where there is none."""
+    path = folder / CONFIG
+    return dataclasses.asdict(Config.read(path)) if path.is_file() else None
+
+
+def _check_same(folder: Path, stored: dict[str, Any], chosen: dict[str, Any]) -> None:
+    """Raises a ValueError where a run to be gone on with was started otherwise."""
+    chosen = json.loads(json.dumps(chosen))
+    for name, value in json.loads(json.dumps(stored)).items():
+        if value != chosen[name] and name != "strategy":
+            raise ValueError(
+                f"{folder} was started with {name}={_checks.brief(repr(value))}, and "
+                f"{_checks.brief(repr(chosen[name]))} was given; expected the same. Leave it out, "
+                "or train into another --output."
+            )
+
+
+@contextlib.contextmanager
+def _precision(name: str) -> Iterator[None]:
+    """Makes layers that are created within compute in a precision."""
+    _checks.one_of("precision", name, PRECISIONS)
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(name)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 def _from_anywhere(data: str) -> str:
@@ -90,49 +161,26 @@ def _from_anywhere(data: str) -> str:
 
 
 @contextlib.contextmanager
-def _new_folder(folder: Path) -> Iterator[None]:
-    """Makes a folder for what is done within, and takes it away again where that fails."""
-    made = _absent(folder)
+def _run_folder(folder: Path, resume: bool) -> Iterator[None]:
+    """Makes the folder for what is done within; takes it away where that fails, not to be resumed.
+
+    It stays where it holds a checkpoint to go on from, or was there before.
+    """
+    made = _files.absent(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         yield
     except BaseException:  # Ctrl-C too
-        for place in list(folder.glob("*")):
-            shutil.rmtree(place) if place.is_dir() else place.unlink()
-        _remove(made)
+        if not resume and not has_checkpoint(folder):
+            for place in list(folder.glob("*")):
+                shutil.rmtree(place) if place.is_dir() else place.unlink()
+            _files.remove(made)
         raise
 
 
-def _absent(folder: Path) -> list[Path]:
-    return [place for place in (folder, *folder.parents) if not place.exists()]
-
-
-def _remove(made: list[Path]) -> None:
-    """Removes folders, the innermost first; another run may have come to share the outer ones."""
-    for place in made:
-        with contextlib.suppress(OSError):
-            place.rmdir()
-
-
-def check_room(path: str | os.PathLike[str]) -> None:
-    """Raises an OSError where nothing can be written at a path; leaves nothing there.
-
-    What takes long calls it first, so that no result is lost for want of a place.
-    """
-    target = Path(path)
-    made = _absent(target.parent)
-    try:
-        for place in reversed(made):
-            place.mkdir(exist_ok=True)
-        with tempfile.TemporaryFile(dir=target.parent):
-            pass
-    except OSError as error:
-        raise OSError(
-            f"{target} cannot be written ({error.strerror}); expected a place where files can be "
-            "made. Choose another."
-        ) from error
-    finally:
-        _remove(made)
+def has_checkpoint(run: str | os.PathLike[str]) -> bool:
+    """Returns whether a run was cut off and can be gone on with."""
+    return callbacks.last_checkpoint(Path(run) / CHECKPOINTS) is not None
 
 
 def evaluate(
@@ -165,7 +213,7 @@ def evaluate(
     evaluation.base.samples_of(method, num_samples)
     folder, config, vae = read(run)
     if data is None:
-        check_room(folder / METRICS)
+        _files.check_room(folder / METRICS)
     loaded = test_set(config, vae, data, labels=None if data is None else False)
     started = time.perf_counter()
     with rich.progress.Progress(console=console, disable=console is None) as bar:
@@ -301,10 +349,14 @@ def table(rows: Mapping[str, str]) -> rich.table.Table:
 
 
 class _Clock(keras.callbacks.Callback):
-    """Adds the seconds since the start to every epoch's logs."""
+    """Adds the seconds since the start, and those before it, to every epoch's logs."""
+
+    def __init__(self, before: float) -> None:
+        super().__init__()
+        self._before = before
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        self._start = time.perf_counter()
+        self._start = time.perf_counter() - self._before
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         if logs is not None:
@@ -314,23 +366,16 @@ class _Clock(keras.callbacks.Callback):
 def _fit(
     vae: VAE, config: Config, data: Data, folder: Path, console: Any
 ) -> dict[str, list[float]]:
-    watchers = [
-        callbacks.TensorBoard(
-            folder / TENSORBOARD,
-            label_names=data.label_names,
-            hparams=dataclasses.asdict(config),
-        ),
-        callbacks.CollapseWarning(),
-        _Clock(),
-        keras.callbacks.CSVLogger(str(folder / HISTORY)),
-    ]
+    chief = distribute.is_chief(vae.distribute_strategy)
+    watchers = _watchers(config, data, folder) if chief else []
     bar = callbacks.Progress(console) if console is not None else None
+    checkpoint = callbacks.Checkpoint(folder / CHECKPOINTS)
     try:
         fitted = vae.fit(
             data.train,
             validation_data=data.validation,
             epochs=config.epochs,
-            callbacks=[*watchers, bar] if bar else watchers,
+            callbacks=[*watchers, *([bar] if bar else []), checkpoint],
             verbose=0,
         )
     except tf.errors.OpError as error:
@@ -344,6 +389,29 @@ def _fit(
     return fitted.history
 
 
+def _watchers(config: Config, data: Data, folder: Path) -> list[keras.callbacks.Callback]:
+    """Returns what watches a training for a run folder, which may hold its beginning."""
+    found = callbacks.last_checkpoint(folder / CHECKPOINTS)
+    _rewind(folder / HISTORY, 0 if found is None else found.epochs)
+    return [
+        callbacks.TensorBoard(
+            folder / TENSORBOARD,
+            label_names=data.label_names,
+            hparams=dataclasses.asdict(config),
+        ),
+        callbacks.CollapseWarning(),
+        _Clock(training_seconds(folder) or 0.0),
+        keras.callbacks.CSVLogger(str(folder / HISTORY), append=found is not None),
+    ]
+
+
+def _rewind(path: Path, epochs: int) -> None:
+    """Takes from a history what came after the checkpoint that is gone on from."""
+    if path.is_file():
+        lines = path.read_bytes().splitlines(keepends=True)
+        _files.write(path, lambda file: file.writelines(lines[: epochs + 1]))
+
+
 def _draw(folder: Path, vae: VAE, data: Data, test: tuple[Any, Any]) -> None:
     """Draws what the model makes of test examples, with their labels, into a run."""
     x, labels = test
@@ -355,32 +423,8 @@ def _save_figures(folder: Path, pictures: Mapping[str, Any]) -> None:
     (folder / FIGURES).mkdir(exist_ok=True)
     for name, figure in pictures.items():
         path = folder / FIGURES / f"{name}.png"
-        write(path, lambda file, figure=figure: figure.savefig(file, format="png"))
-
-
-def write(path: str | os.PathLike[str], writer: Callable[[Any], Any]) -> None:
-    """Writes a file beside its place and renames it, so that a failure leaves what was there.
-
-    Args:
-        path: The file.
-        writer: Called with the open binary file.
-    """
-    with _beside(Path(path)) as beside, beside.open("wb") as file:
-        writer(file)
-
-
-@contextlib.contextmanager
-def _beside(target: Path) -> Iterator[Path]:
-    """Gives a path to write to, of the same suffix, and renames it to the target at the end."""
-    beside = target.with_name(f".part-{target.name}")
-    try:
-        yield beside
-        beside.replace(target)
-    except OSError as error:
-        raise OSError(f"{target} could not be written: {error.strerror or error}.") from error
-    finally:
-        beside.unlink(missing_ok=True)
+        _files.write(path, lambda file, figure=figure: figure.savefig(file, format="png"))
 
 
 def _write_json(path: Path, values: dict[str, Any]) -> None:
-    write(path, lambda file: file.write((json.dumps(values, indent=2) + "\n").encode()))
+    _files.write(path, lambda file: file.write((json.dumps(values, indent=2) + "\n").encode()))

@@ -57,6 +57,7 @@ class Training(keras.Model):
                     "objective=... to VAE, and leave this out."
                 )
         options = _bound(super().compile, optimizer, None, None, *args, **kwargs)
+        distribute.check(self.distribute_strategy)
         replicas = self.distribute_strategy.num_replicas_in_sync
         if replicas > 1:
             for key, harmless in (("steps_per_execution", 1), ("jit_compile", False)):
@@ -405,7 +406,7 @@ class Training(keras.Model):
         share of it is its share of the examples; regularisers of weights are the same everywhere.
         """
         whole, replicas = _total(self.losses), distribute.num_replicas()
-        if replicas == 1:
+        if replicas == 1 or not self.losses:
             return whole
         count = tf.cast(tf.shape(x)[0], tf.float32)
         share = tf.math.divide_no_nan(count, distribute.global_sum(count))
@@ -415,7 +416,8 @@ class Training(keras.Model):
     def _log(
         self, inputs: Inputs, forward: Forward, output: LossOutput, penalty: Tensor
     ) -> dict[str, Tensor]:
-        penalty = distribute.global_sum(penalty) * tf.ones_like(output.loss)
+        penalty = distribute.global_sum(penalty) if self.losses else penalty
+        penalty *= tf.ones_like(output.loss)
         values = {"loss": output.loss + penalty, "regularization_loss": penalty, **output.terms}
         if "elbo" in self._trackers:
             values["elbo"] = -sum(elbo_terms_of(forward.latent_pass))
@@ -426,9 +428,14 @@ class Training(keras.Model):
             self._compile_metrics.update_state(inputs.x, mean, inputs.weights)
         results = self.get_metrics_result()
         if distribute.is_multi_worker():
-            # Keras reduces logs over axis 0 there, which scalars lack.
-            return {name: tf.reshape(value, [1]) for name, value in results.items()}
+            # Keras averages each value over the workers by two exchanges, along an axis that
+            # scalars lack; one is enough for progress bars, and epochs end with the metrics.
+            return {"loss": tf.reshape(results["loss"], [1])}
         return results
+
+    def _get_metrics_result_or_logs(self, logs: Any) -> dict[str, Any]:
+        """Returns what an epoch logs, whatever its last step returned."""
+        return self.get_metrics_result()
 
     def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
         """Makes the variables of optimiser and metrics, without looking at the data.
@@ -446,14 +453,19 @@ class Training(keras.Model):
 
 @contextlib.contextmanager
 def _in_words() -> Iterator[None]:
-    """Turns the failure of a check inside a graph into a ValueError with its sentence alone."""
+    """Turns what can go wrong inside a graph into an error with its sentence alone.
+
+    A failed check becomes a ValueError, the loss of another worker a ConnectionError.
+    """
     try:
         yield
-    except tf.errors.InvalidArgumentError as error:
+    except tf.errors.OpError as error:
         message = _checks.user_message(error)
-        if message is None:
-            raise
-        raise ValueError(message) from None
+        if message is not None:
+            raise ValueError(message) from None
+        if distribute.worker_was_lost(error):
+            raise ConnectionError(distribute.LOST) from error
+        raise
 
 
 def _total(losses: list[Tensor]) -> Tensor:

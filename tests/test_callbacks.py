@@ -338,7 +338,7 @@ def test_a_plain_autoencoder_is_watched_too(tmp_path):
 
 
 def test_workers_that_are_not_the_chief_write_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr("keras_vae.callbacks.base.is_chief", lambda model: False)
+    monkeypatch.setattr("keras_vae.distribute.is_chief", lambda strategy: False)
     with warnings.catch_warnings():
         warnings.filterwarnings("error", ".*collapsed.*")
         vae = collapsed_fit(kv.callbacks.TensorBoard(tmp_path), kv.callbacks.CollapseWarning(1, 0))

@@ -164,6 +164,12 @@ def test_optimisers_that_treat_replicas_apart_are_refused(option, two_replicas):
         vae.compile(optimizer)
 
 
+def test_parameter_servers_are_refused():
+    strategy = object.__new__(tf.distribute.ParameterServerStrategy)
+    with pytest.raises(ValueError, match="ParameterServerStrategy.*MultiWorkerMirrored"):
+        kv.distribute.check(strategy)
+
+
 def test_parts_made_outside_the_scope_are_refused(two_replicas):
     encoder = Regularised()
     with two_replicas.scope():

@@ -22,7 +22,7 @@ import tensorflow as tf
 import typer
 
 import keras_vae as kv
-from keras_vae import _registry, cli, configs, runs
+from keras_vae import _files, _registry, cli, configs, runs
 
 pytestmark = pytest.mark.filterwarnings("ignore:batch_size is")
 TINY = ("--network", "dense:widths=[8]", "--latent-dim", "2")
@@ -649,7 +649,7 @@ def test_without_room_the_previous_file_survives(run, metrics, tmp_path):
         raise OSError(28, "No space left on device")
 
     with pytest.raises(OSError, match="metrics.json could not be written: No space left"):
-        runs.write(run / "metrics.json", fail)
+        _files.write(run / "metrics.json", fail)
     assert (run / "metrics.json").read_bytes() == kept
     assert not list(run.glob(".*"))
 

@@ -1,7 +1,8 @@
 """What watches a training."""
 
+from keras_vae.callbacks.checkpoint import Checkpoint, last_checkpoint
 from keras_vae.callbacks.collapse import CollapseWarning
 from keras_vae.callbacks.progress import Progress
 from keras_vae.callbacks.tensorboard import TensorBoard
 
-__all__ = ["CollapseWarning", "Progress", "TensorBoard"]
+__all__ = ["Checkpoint", "CollapseWarning", "Progress", "TensorBoard", "last_checkpoint"]

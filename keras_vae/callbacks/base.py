@@ -88,8 +88,3 @@ def _labels(labels: Any, count: int, x: np.ndarray) -> np.ndarray | None:
         return None
     array = np.asarray(labels)
     return array[: len(x)] if array.shape == (count,) else None
-
-
-def is_chief(model: VAE) -> bool:
-    """Returns whether this process is the one that writes and warns."""
-    return bool(model.distribute_strategy.extended.should_save_summary)

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_vae import _checks, evaluation
+from keras_vae import _checks, distribute, evaluation
 from keras_vae.callbacks import base
 
 #: How little a bound moves that sits still, as a share of it.
@@ -47,7 +47,7 @@ class CollapseWarning(keras.callbacks.Callback):
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Picks the examples."""
         self._start: tuple[int, int, float] | None = None  # epoch, step and bound
-        self._warned = not base.is_chief(self.model)
+        self._warned = not distribute.is_chief(self.model.distribute_strategy)
         self._watched = base.watched(self.model, self.examples, self.num_examples)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:

@@ -89,7 +89,7 @@ class TensorBoard(keras.callbacks.TensorBoard):
 
     def set_model(self, model: Any) -> None:
         """Takes the model; on workers that are not the chief, every writer writes nothing."""
-        self._writes = base.is_chief(model)
+        self._writes = distribute.is_chief(model.distribute_strategy)
         super().set_model(model)
 
     @property

@@ -1,13 +1,30 @@
 """From splits to batches: passes, binarisation, dequantisation and scaling, in the graph."""
 
-import itertools
 import math
+from collections.abc import Iterator
 
 import tensorflow as tf
 
 from keras_vae import _noise
 from keras_vae._types import Tensor
 from keras_vae.data.base import Split
+
+
+class Passes:
+    """Counts the passes over a data set, which decide its order and its draws.
+
+    Attributes:
+        next: The number of the pass that begins next.
+    """
+
+    def __init__(self, fixed: bool) -> None:
+        self.next, self._fixed = 0, fixed
+
+    def __call__(self) -> Iterator[int]:
+        """Yields the number of one pass, always 0 where passes are all alike."""
+        number = 0 if self._fixed else self.next
+        self.next += 1
+        yield number
 
 
 def batches(
@@ -24,7 +41,8 @@ def batches(
 
     Examples keep their dtype until they are batched, and nothing is copied per epoch. Order and
     draws are functions of the seed and of the number of the pass (how often the dataset has been
-    gone through before), nothing else; the global seed has no part in them.
+    gone through before), nothing else; the global seed has no part in them. The dataset's attribute
+    `passes.next` is that number, which may be set to go on from a pass.
 
     Args:
         split: The examples, and their labels.
@@ -58,12 +76,22 @@ def batches(
             deterministic=True,
         )
 
-    passes = itertools.count() if shuffle else itertools.repeat(0)
-    numbers = tf.data.Dataset.from_generator(
-        lambda: iter([next(passes)]), output_signature=tf.TensorSpec([], tf.int32)
-    )
+    passes = Passes(fixed=not shuffle)
+    numbers = tf.data.Dataset.from_generator(passes, output_signature=tf.TensorSpec([], tf.int32))
     dataset = numbers.flat_map(epoch).apply(tf.data.experimental.assert_cardinality(steps))
-    return dataset.prefetch(tf.data.AUTOTUNE)
+    dataset = dataset.prefetch(tf.data.AUTOTUNE).with_options(_by_example())
+    dataset.passes = passes
+    return dataset
+
+
+def _by_example() -> tf.data.Options:
+    """Returns options by which several workers share each batch, every worker reading all files.
+
+    So the batches are those of one worker, which files that differ in length would not give.
+    """
+    options = tf.data.Options()
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
+    return options
 
 
 def _drawn(values: Tensor, uniform: Tensor, scale: float, draw: str) -> Tensor:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from keras_vae import _checks, _registry
 
@@ -91,7 +92,10 @@ def style(activation: Any, normalization: str | None) -> Style:
 
 def _normalization(kind: str, channels: int, name: str) -> Any:
     if kind == "batch":
-        return keras.layers.BatchNormalization(momentum=BATCH_MOMENTUM, name=name)
+        several = tf.distribute.get_strategy().num_replicas_in_sync > 1  # then over all of them
+        return keras.layers.BatchNormalization(
+            momentum=BATCH_MOMENTUM, synchronized=several, name=name
+        )
     if kind == "layer":
         return keras.layers.LayerNormalization(name=name)
     return keras.layers.GroupNormalization(groups(channels), name=name)
