@@ -50,3 +50,25 @@ def test_equal_weights_have_no_error():
 def test_one_sample_has_no_error_to_report():
     moments = estimators.add_weights(estimators.no_weights(2), tf.fill([1, 2], -3.0))
     assert estimators.log_likelihood(moments, 1).monte_carlo_error.numpy().tolist() == [0.0, 0.0]
+
+
+@pytest.mark.parametrize("level", [-20_000.0, -500.0, 8000.0])
+def test_many_chunks_add_up_however_large_the_logarithms(level):
+    log_weights = np.random.default_rng(0).normal(size=(20_000, 1)).astype("float32") * 0.3 + level
+    log_weights = log_weights.astype("float32")
+
+    @tf.function
+    def streamed(log_weights):
+        moments = estimators.no_weights(1)
+        for one in log_weights:
+            moments = estimators.add_weights(moments, one[None])
+        return estimators.log_likelihood(moments, len(log_weights))
+
+    estimate = streamed(tf.constant(log_weights))
+    weights = np.exp(log_weights.astype("float64") - level)
+    exact = level + np.log(weights.mean())
+    np.testing.assert_allclose(estimate.log_likelihood, [exact], rtol=1e-7)
+    error = weights.std(ddof=1) / weights.mean() / np.sqrt(20_000)
+    np.testing.assert_allclose(estimate.monte_carlo_error, [error], rtol=1e-5)
+    effective = weights.sum() ** 2 / (weights**2).sum()
+    np.testing.assert_allclose(estimate.effective_sample_size, [effective], rtol=1e-5)

@@ -27,6 +27,9 @@ def importance_weighted_bound(log_px: Tensor, log_pz: Tensor, log_qz: Tensor) ->
 class WeightMoments(NamedTuple):
     """Running sums over importance weights, kept as logarithms; see `no_weights`.
 
+    They are float64: next to the logarithm of a sum of many, a few more weights are below what
+    float32 resolves.
+
     Attributes:
         log_sum: log of the sum of the weights, (B,).
         log_sum_squares: log of the sum of their squares, (B,).
@@ -38,7 +41,7 @@ class WeightMoments(NamedTuple):
 
 def no_weights(batch: Tensor) -> WeightMoments:
     """Returns the moments of no weights at all, for `batch` examples."""
-    empty = tf.fill([batch], -math.inf)
+    empty = tf.fill([batch], tf.constant(-math.inf, tf.float64))
     return WeightMoments(empty, empty)
 
 
@@ -47,6 +50,7 @@ def add_weights(moments: WeightMoments, log_weights: Tensor) -> WeightMoments:
 
     A weight of log -inf adds nothing, so a chunk may be padded with them.
     """
+    log_weights = tf.cast(log_weights, tf.float64)
     stacked = tf.concat([moments.log_sum[None], log_weights], 0)
     squares = tf.concat([moments.log_sum_squares[None], 2.0 * log_weights], 0)
     return WeightMoments(tf.reduce_logsumexp(stacked, 0), tf.reduce_logsumexp(squares, 0))
@@ -65,7 +69,7 @@ def log_likelihood(
     Reference: Kong, A Note on Importance Sampling Using Standardized Weights, 1992 (effective
     sample size).
     """
-    samples = tf.cast(num_samples, tf.float32)
+    samples = tf.cast(num_samples, tf.float64)
     effective = tf.exp(2.0 * moments.log_sum - moments.log_sum_squares)
     # Var(w) / mean(w)^2 = S / effective - 1 (biased), S / (S - 1) times that (unbiased); rounding
     # may push the ratio a little below 1.
@@ -73,4 +77,6 @@ def log_likelihood(
     error = tf.sqrt(tf.math.divide_no_nan(relative_variance, samples - 1.0))
     if pareto_k is None:
         pareto_k = tf.fill(tf.shape(effective), math.nan)
-    return LogLikelihood(moments.log_sum - tf.math.log(samples), error, effective, pareto_k)
+    log_mean = moments.log_sum - tf.math.log(samples)
+    log_mean, error, effective = (tf.cast(x, tf.float32) for x in (log_mean, error, effective))
+    return LogLikelihood(log_mean, error, effective, pareto_k)
