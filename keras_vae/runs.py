@@ -242,14 +242,15 @@ def _gaps(
     folder: Path, vae: VAE, config: Config, data: Data, test: tuple[Any, Any]
 ) -> dict[str, Any]:
     """Returns how the codes of the test set cover the prior, and draws it."""
-    names = ("mmd2", "mmd2_p_value", "classifier_accuracy", "classifier_p_value", "far_share")
+    told = ("mmd2", "mmd2_p_value", "classifier_accuracy", "classifier_p_value")
+    names = (*told, "far_share", "far_p_value")
     (x, _), (train, _) = test, _first(data, data.train)
     if len(x) < LEAST or len(train) < LEAST:
         return dict.fromkeys([f"gap_{name}" for name in (*names, "verdict")])
-    found = evaluation.gaps(vae, x, config.seed, train=train)
-    title = "Codes over the prior"
-    picture = evaluation.gaps_figure(vae, x, config.seed, title, train)
-    _save_figures(folder, {"gaps": picture})
+    codes, prior, reference = evaluation.gap_draws(vae, x, config.seed, train)
+    found = evaluation.gaps_between(codes, prior, config.seed, reference=reference)
+    far = evaluation.far_from_codes(codes, prior, config.seed, reference)
+    _save_figures(folder, {"gaps": plots.latent_gaps(codes, prior, far, "Codes over the prior")})
     return {f"gap_{name}": getattr(found, name) for name in names} | {
         "gap_verdict": found.sentence()
     }

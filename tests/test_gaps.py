@@ -1,6 +1,5 @@
 """Two-sample tests keep their level, see what is there, and agree with slow sums."""
 
-import matplotlib.figure
 import numpy as np
 import pytest
 
@@ -84,6 +83,34 @@ def test_under_equality_a_hundredth_of_the_prior_is_far():
 
 
 @pytest.mark.quick
+@pytest.mark.parametrize(("held_out", "expected"), [(20, 1 / 21), (99, 0.01), (180, 2 / 181)])
+def test_the_far_share_and_its_p_value_are_exact_under_equality(held_out, expected):
+    runs, m = 400, 200
+    p_values, shares = [], []
+    for i in range(runs):
+        codes, prior, reference = (normal(n, 1, [i, n]) for n in (held_out, m, 50))
+        far = evaluation.far_from_codes(codes, prior, reference=reference)
+        p_values.append(evaluation.far_p_value(far, held_out))
+        shares.append(far.mean())
+    assert abs(np.mean(shares) - expected) < 4 * np.std(shares) / np.sqrt(runs)
+    for level in (0.05, 0.3):  # discrete, so at most the level
+        assert np.mean(np.array(p_values) <= level) < level + 3 * np.sqrt(level / runs)
+    assert max(p_values) == 1.0
+    if held_out == 20:  # the largest of 25 is a draw
+        one = np.arange(5) == 0
+        assert evaluation.far_p_value(one, held_out) == pytest.approx(5 / 25)
+
+
+def test_a_verdict_hears_the_far_draws():
+    codes, prior = normal(300, 3, 0), normal(300, 3, 1)
+    prior[:12] *= 4.0 / np.linalg.norm(prior[:12], axis=1, keepdims=True)
+    found = gaps_between(codes, prior, 0, 99, normal(3000, 3, 2))
+    assert min(found.mmd2_p_value, found.classifier_p_value) > 0.02
+    assert found.far_p_value < 0.005
+    assert found.sentence().startswith("q(z) differs from p(z)")
+
+
+@pytest.mark.quick
 def test_a_reference_of_more_codes_shows_gaps_that_few_hide():
     def curve(count, seed):  # one-dimensional codes, wide and sparse in sixteen dimensions
         t = np.random.default_rng(seed).uniform(-1, 1, (count, 1))
@@ -161,7 +188,9 @@ def test_a_model_is_compared_with_its_own_prior(binary):
     assert (found.num_codes, found.num_prior) == (90, 90)
     prior = evaluation.prior_draws(vae, 2000)
     assert np.abs(prior.mean(0)).max() < 4 / np.sqrt(2000)
-    assert isinstance(evaluation.gaps_figure(vae, binary), matplotlib.figure.Figure)
+    codes, prior, reference = evaluation.gap_draws(vae, binary, train=1.0 - binary)
+    assert gaps_between(codes, prior, permutations=19, reference=reference) == more
+    assert evaluation.gap_draws(vae, binary)[2] is None
 
 
 @pytest.mark.quick

@@ -55,6 +55,7 @@ GAPS = {
     "gap_classifier_accuracy",
     "gap_classifier_p_value",
     "gap_far_share",
+    "gap_far_p_value",
     "gap_verdict",
 }
 

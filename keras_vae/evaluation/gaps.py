@@ -4,17 +4,14 @@ A decoder learns what to make of the codes it was shown. Where p(z) has mass and
 never was, and samples from there are worth what chance makes them.
 """
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from keras_vae import _checks, plots
+from keras_vae import _checks
 from keras_vae._types import Tensor
 from keras_vae.model import VAE
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 #: Widths of the kernels, as multiples of the median distance: the wide ones see where and how wide
 #: q(z) lies, the narrow ones see holes and clusters within it.
@@ -35,6 +32,7 @@ class Gaps(NamedTuple):
         classifier_p_value: Probability of such an accuracy by guessing.
         far_share: Share of the prior draws that lie farther from every code than 99 % of held-out
             codes do; about 0.01 where q(z) = p(z), 1 where p(z) lies wholly in a gap.
+        far_p_value: Probability of so large a share where q(z) = p(z).
         num_codes: How many codes there were.
         num_prior: How many prior draws.
     """
@@ -44,18 +42,20 @@ class Gaps(NamedTuple):
     classifier_accuracy: float
     classifier_p_value: float
     far_share: float
+    far_p_value: float
     num_codes: int
     num_prior: int
 
     def sentence(self) -> str:
         """Returns the verdict in words."""
-        told = min(self.mmd2_p_value, self.classifier_p_value) < 0.01
+        told = min(self.mmd2_p_value, self.classifier_p_value, self.far_p_value) < 0.01
         verdict = "q(z) differs from p(z)" if told else "q(z) cannot be told from p(z)"
         return (
             f"{verdict}: MMD^2 is {self.mmd2:.4f} (p = {self.mmd2_p_value:.2g}), a classifier "
             f"tells codes from prior draws {self.classifier_accuracy:.0%} of the time (p = "
             f"{self.classifier_p_value:.2g}), and {self.far_share:.1%} of prior draws lie farther "
-            f"from every code than 99 % of held-out codes do (1.0% where the two agree)."
+            f"from every code than 99 % of held-out codes do (p = {self.far_p_value:.2g}; 1.0% "
+            f"where the two agree)."
         )
 
 
@@ -70,29 +70,26 @@ def gaps(vae: VAE, x: Any, seed: Any = 0, permutations: int = 499, train: Any = 
         permutations: How many relabellings the p-value of the discrepancy is from.
         train: What it was trained on, (k, E), if at hand: `far_share` sees more with it.
     """
-    codes, prior, reference = _draws(vae, x, seed, train)
+    codes, prior, reference = gap_draws(vae, x, seed, train)
     return gaps_between(codes, prior, seed, permutations, reference)
 
 
-def _draws(vae: VAE, x: Any, seed: Any, train: Any) -> tuple[np.ndarray, np.ndarray, Any]:
-    codes = aggregate_posterior(vae, x, seed)
-    reference = None if train is None else aggregate_posterior(vae, train, seed)
-    return codes, prior_draws(vae, len(codes), seed), reference
+def gap_draws(
+    vae: VAE, x: Any, seed: Any = 0, train: Any = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Returns what `gaps` looks at: codes (n, D), draws of the prior (n, D), codes of `train`.
 
-
-def gaps_figure(vae: VAE, x: Any, seed: Any = 0, title: str = "", train: Any = None) -> "Figure":
-    """Returns a figure of q(z) over p(z), the prior draws that `gaps` counts as far marked.
+    `gaps_between`, `far_from_codes` and `plots.latent_gaps` take them.
 
     Args:
         vae: The model.
         x: Examples that it was not trained on, (n, E).
-        seed: That of `gaps`.
-        title: Drawn above, if any.
-        train: That of `gaps`.
+        seed: Of the draws.
+        train: What it was trained on, (k, E), if at hand.
     """
-    codes, prior, reference = _draws(vae, x, seed, train)
-    far = far_from_codes(codes, prior, seed, reference)
-    return plots.latent_gaps(codes, prior, far, title)
+    codes = aggregate_posterior(vae, x, seed)
+    reference = None if train is None else aggregate_posterior(vae, train, seed)
+    return codes, prior_draws(vae, len(codes), seed), reference
 
 
 def aggregate_posterior(vae: VAE, x: Any, seed: Any = 0) -> np.ndarray:
@@ -148,9 +145,17 @@ def gaps_between(
     codes, prior = _two(codes, prior, 20)
     discrepancy, mmd_p = mmd(codes, prior, permutations, seed)
     accuracy, classifier_p = classifier_test(codes, prior, seed)
-    far = float(far_from_codes(codes, prior, seed, reference).mean())
-    counts = len(codes), len(prior)
-    return Gaps(discrepancy, mmd_p, accuracy, classifier_p, far, *counts)
+    far = far_from_codes(codes, prior, seed, reference)
+    held_out = len(codes) // 2 if reference is None else len(codes)
+    tested = (
+        discrepancy,
+        mmd_p,
+        accuracy,
+        classifier_p,
+        float(far.mean()),
+        far_p_value(far, held_out),
+    )
+    return Gaps(*tested, len(codes), len(prior))
 
 
 def mmd(a: Any, b: Any, permutations: int = 499, seed: Any = 0) -> tuple[float, float]:
@@ -250,9 +255,10 @@ def far_from_codes(codes: Any, prior: Any, seed: Any = 0, reference: Any = None)
 
     The codes to be near to are the reference, or a random half of the codes; the others say how
     near codes are. The share of far draws is about 0.01 where q(z) = p(z), whatever the reference,
-    with a standard error of about sqrt(0.01 * 0.99 * (1 / h + 1 / m)) for h held-out codes. Where
-    codes are sparse for their spread, in many dimensions above all, they are far from one another
-    and hide gaps; a reference of all training codes shows more of them.
+    with a standard error of about sqrt(0.01 * 0.99 * (1 / h + 1 / m)) for h held-out codes; of
+    fewer than 99, which cannot show a hundredth, it is 1 / (h + 1). Where codes are sparse for
+    their spread, in many dimensions above all, they are far from one another and hide gaps; a
+    reference of all training codes shows more of them.
 
     Args:
         codes: Draws of q(z), (n, D), n of at least 2.
@@ -267,8 +273,32 @@ def far_from_codes(codes: Any, prior: Any, seed: Any = 0, reference: Any = None)
         reference, codes = np.array_split(_generator(seed, 4).permutation(codes), 2)
     reference, codes = _two(reference, codes, 1)
     nearest = NearestNeighbors(n_neighbors=1).fit(reference)
-    limit = np.quantile(nearest.kneighbors(codes)[0], NEAR)
-    return nearest.kneighbors(prior)[0][:, 0] > limit
+    distances = np.sort(nearest.kneighbors(codes)[0][:, 0])
+    return nearest.kneighbors(prior)[0][:, 0] > distances[_rank(len(codes)) - 1]
+
+
+def _rank(held_out: int) -> int:
+    """Returns which of the held-out codes' rising distances is the limit, from 1 on.
+
+    A new distance exceeds the k-th of h with the probability 1 - k / (h + 1), whatever they are.
+    """
+    return min(held_out, round(NEAR * (held_out + 1)))
+
+
+def far_p_value(far: np.ndarray, held_out: int) -> float:
+    """Returns the probability of at least so many far draws where q(z) = p(z).
+
+    It is exact: there the draws and the held-out codes are alike, and the count of draws beyond an
+    order statistic of the codes' distances is beta-binomial.
+
+    Args:
+        far: Which prior draws are far, (m,) of truth values, as `far_from_codes` returns them.
+        held_out: How many codes its limit is from, h.
+    """
+    from scipy.stats import betabinom
+
+    rank = _rank(held_out)
+    return float(betabinom.sf(int(np.sum(far)) - 1, len(far), held_out + 1 - rank, rank))
 
 
 def _two(a: Any, b: Any, fewest: int) -> tuple[np.ndarray, np.ndarray]:
