@@ -193,7 +193,10 @@ class Inference:
             self._check_density("annealed_sample(start='posterior')")
         counts = {"num_chains": num_chains, "temperatures": temperatures}
         counts["leapfrog_steps"] = leapfrog_steps
-        whole = [tf.constant(_checks.integer(name, value)) for name, value in counts.items()]
+        whole = [
+            tf.constant(_checks.integer(name, value, maximum=2**31 - 1))
+            for name, value in counts.items()
+        ]
         rows = [self._supported(x)]
         if origin is not None:
             rows.append(_rows("origin", origin, (self.latent.latent_dim,)))
@@ -221,7 +224,7 @@ class Inference:
     ) -> Any:
         if density:
             self._check_density(name)
-        num_samples = tf.constant(_checks.integer("num_samples", num_samples))
+        num_samples = tf.constant(_checks.integer("num_samples", num_samples, maximum=2**31 - 1))
         seed = tf.constant(_checks.seed_pair(seed))
         x = self._supported(x)
         return self._in_batches(name, function, x, batch_size, None, num_samples, seed)

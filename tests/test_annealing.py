@@ -268,6 +268,44 @@ def test_heavy_tails_are_warned_of():
     assert few.monte_carlo_error_of_mean is None
 
 
+def test_estimates_that_are_no_numbers_are_warned_of(wide):
+    model, x, _ = wide
+    rows = np.concatenate([x[:3], np.full((1, 5), 1e25, "float32")])
+    found = kv.evaluation.log_likelihood(model.vae, rows, num_samples=100)
+    assert found.log_likelihood[3] == -np.inf
+    assert found.warning.startswith("The estimates of 1 of 4 examples are infinite or NaN")
+
+
+def test_errors_of_equal_examples_do_not_cancel(wide):
+    model, x, _ = wide
+    rows = np.concatenate([np.repeat(x[:1], 60, 0), x[:1], x[1:40]])
+    found = kv.evaluation.log_likelihood(model.vae, rows, num_samples=30)
+    assert found.copies.tolist() == [61] * 61 + [1] * 39
+    runs = [kv.evaluation.log_likelihood(model.vae, rows, "importance", 30, i) for i in range(60)]
+    actual = np.std([each.mean for each in runs], ddof=1)
+    assert np.mean([each.monte_carlo_error_of_mean for each in runs]) == pytest.approx(
+        actual, rel=0.3
+    )
+    figures = kv.evaluation.evaluate(model.vae, rows, 30)
+    assert figures["nll_monte_carlo_error"] == pytest.approx(found.monte_carlo_error_of_mean)
+
+
+def test_one_example_is_not_called_collapsed(wide):
+    model, x, _ = wide
+    figures = kv.evaluation.evaluate(model.vae, x[:1], 50)
+    assert (figures["active_units"], figures["collapsed"]) == (None, None)
+    assert figures["verdict"] == "One example does not tell whether the latents are in use."
+
+
+def test_more_samples_than_can_be_counted_are_refused(wide):
+    model, x, _ = wide
+    for score in (kv.evaluation.log_likelihood, kv.evaluation.evaluate):
+        with pytest.raises(ValueError, match="num_samples is 3000000000"):
+            score(model.vae, x[:2], num_samples=3_000_000_000)
+    with pytest.raises(ValueError, match="num_samples is 3000000000"):
+        model.vae.importance_sample(x[:2], 3_000_000_000)
+
+
 def test_the_report_holds_the_estimate_and_the_verdict(wide):
     model, x, _ = wide
     figures = kv.evaluation.evaluate(model.vae, x[:150], 50, seed=1)

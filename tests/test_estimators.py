@@ -52,6 +52,18 @@ def test_one_sample_has_no_error_to_report():
     assert estimators.log_likelihood(moments, 1).monte_carlo_error.numpy().tolist() == [0.0, 0.0]
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_weights_that_are_no_numbers_make_an_estimate_that_is_none(value):
+    log_weights = np.zeros((50, 2), "float32")
+    log_weights[:, 0] = value  # and among others, but where it adds nothing
+    log_weights[1:, 0] = value if value < 0 else 0.0
+    moments = estimators.add_weights(estimators.no_weights(2), log_weights)
+    kept = estimators.add_tail(estimators.no_tail(2), tf.constant(log_weights), 11)
+    estimate = estimators.log_likelihood(moments, 50, estimators.pareto_k(kept, 50))
+    np.testing.assert_array_equal(estimate.log_likelihood, np.float32([value, 0.0]))
+    np.testing.assert_array_equal(estimate.pareto_k, np.float32([np.nan, 0.0]))
+
+
 @pytest.mark.parametrize("level", [-20_000.0, -500.0, 8000.0])
 def test_many_chunks_add_up_however_large_the_logarithms(level):
     log_weights = np.random.default_rng(0).normal(size=(20_000, 1)).astype("float32") * 0.3 + level

@@ -62,7 +62,7 @@ def pareto_k(tail: Tensor, num_samples: Tensor | int) -> Tensor:
         num_samples: S.
 
     Returns: k with its weakly informative prior; 0 where the weights are equal but for rounding;
-        NaN where there are fewer than 5 in the tail, or a weight is NaN.
+        NaN where there are fewer than 5 in the tail, or a weight in it is infinite or NaN.
     """
     size = tail_size(num_samples)
     tail = tf.sort(tf.cast(tail, tf.float64), axis=1)
@@ -79,7 +79,8 @@ def pareto_k(tail: Tensor, num_samples: Tensor | int) -> Tensor:
     shape = generalised_pareto(safe)
     shape = (observed * shape + PRIOR_COUNT * PRIOR_SHAPE) / (observed + PRIOR_COUNT)
     shape = tf.where(equal, tf.zeros_like(shape), shape)
-    return tf.cast(tf.where(enough, shape, math.nan), tf.float32)
+    known = enough & tf.math.is_finite(largest[:, 0])
+    return tf.cast(tf.where(known, shape, math.nan), tf.float32)
 
 
 def generalised_pareto(excesses: Tensor) -> Tensor:

@@ -77,6 +77,8 @@ def log_likelihood(
     error = tf.sqrt(tf.math.divide_no_nan(relative_variance, samples - 1.0))
     if pareto_k is None:
         pareto_k = tf.fill(tf.shape(effective), math.nan)
+    # A weight that is NaN may be missing from the tail, but not from the sum.
+    pareto_k = tf.where(tf.math.is_finite(moments.log_sum), pareto_k, math.nan)
     log_mean = moments.log_sum - tf.math.log(samples)
     log_mean, error, effective = (tf.cast(x, tf.float32) for x in (log_mean, error, effective))
     return LogLikelihood(log_mean, error, effective, pareto_k)

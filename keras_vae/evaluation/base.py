@@ -191,7 +191,9 @@ def samples_of(method: str, num_samples: int | None) -> int:
         ValueError, TypeError: for an unknown method, or no whole number of at least 1.
     """
     default = METHODS[_checks.one_of("method", method, tuple(METHODS))]
-    return default if num_samples is None else _checks.integer("num_samples", num_samples)
+    if num_samples is None:
+        return default
+    return _checks.integer("num_samples", num_samples, maximum=2**31 - 1)
 
 
 def score(
@@ -203,6 +205,28 @@ def score(
     if method == "prior":
         return vae.prior_sample(x, num_samples, seed, BATCH)
     return vae.annealed_sample(x, num_samples, seed=seed, batch_size=BATCH, **annealing._asdict())
+
+
+def row_keys(x: np.ndarray) -> np.ndarray:
+    """Returns a number for each example of x (B, E), (B,) int64, the same of equal examples."""
+    return np.array([hash(row.tobytes()) for row in np.asarray(x, np.float32)], np.int64)
+
+
+def copies(keys: np.ndarray) -> np.ndarray:
+    """Returns how many examples are equal to each, itself included, (n,), by `row_keys` (n,)."""
+    _, inverse, counts = np.unique(keys, return_inverse=True, return_counts=True)
+    return counts[inverse]
+
+
+def lost_warning(lost: int, count: int) -> str | None:
+    """Returns what to say when the estimates of `lost` of `count` examples are no numbers."""
+    if not lost:
+        return None
+    return (
+        f"The estimates of {lost} of {count} examples are infinite or NaN, and so is their mean: "
+        "what the decoder says of these examples is beyond float32. Look for outliers among the "
+        "data, or train with a lower learning rate."
+    )
 
 
 def tail_warning(method: str, high: int, count: int) -> str | None:
@@ -232,6 +256,8 @@ class Estimate:
         monte_carlo_error: Standard error from the finite number of samples, (n,).
         effective_sample_size: (n,), between 1 and `num_samples`.
         pareto_k: Shape of the tail of the weights, (n,); NaN for fewer than 21 samples.
+        copies: How many examples are equal to each, itself included, (n,). Equal examples have
+            equal draws, so that their errors do not cancel. None where all differ.
     """
 
     method: str
@@ -240,6 +266,7 @@ class Estimate:
     monte_carlo_error: np.ndarray
     effective_sample_size: np.ndarray
     pareto_k: np.ndarray
+    copies: np.ndarray | None = None
 
     @property
     def mean(self) -> float:
@@ -259,8 +286,9 @@ class Estimate:
         """What other samples would change of the mean; None of one sample."""
         if self.num_samples < 2:
             return None
-        squares = np.square(self.monte_carlo_error, dtype=np.float64).sum()
-        return float(math.sqrt(squares) / len(self.monte_carlo_error))
+        squares = np.square(self.monte_carlo_error, dtype=np.float64)
+        total = (squares if self.copies is None else squares * self.copies).sum()
+        return float(math.sqrt(total) / len(squares))
 
     @property
     def median_pareto_k(self) -> float | None:
@@ -277,6 +305,8 @@ class Estimate:
 
     @property
     def warning(self) -> str | None:
-        """A sentence where examples have weights of too heavy a tail, else None."""
-        high = int(np.sum(self.pareto_k > HIGH_K))
-        return tail_warning(self.method, high, len(self.pareto_k))
+        """What is not to be trusted, in words, such as weights of too heavy a tail; else None."""
+        count, high = len(self.pareto_k), int(np.sum(self.pareto_k > HIGH_K))
+        lost = lost_warning(int(np.sum(~np.isfinite(self.log_likelihood))), count)
+        found = [each for each in (lost, tail_warning(self.method, high, count)) if each]
+        return " ".join(found) or None

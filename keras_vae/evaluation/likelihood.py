@@ -8,7 +8,16 @@ from typing import Any
 import numpy as np
 
 from keras_vae import _checks
-from keras_vae.evaluation.base import DEFAULT, Annealing, Estimate, batches, samples_of, score
+from keras_vae.evaluation.base import (
+    DEFAULT,
+    Annealing,
+    Estimate,
+    batches,
+    copies,
+    row_keys,
+    samples_of,
+    score,
+)
 from keras_vae.model import VAE
 
 
@@ -48,13 +57,13 @@ def log_likelihood(
     num_samples = samples_of(method, num_samples)
     parts = []
     for x in batches(data):
-        parts.append(score(vae, x, method, num_samples, seed, annealing)[:4])
+        parts.append((*score(vae, x, method, num_samples, seed, annealing)[:4], row_keys(x)))
         if progress is not None:
             progress(len(x))
     if not parts:
         raise ValueError("The data holds no example; expected at least one batch.")
-    columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
-    return Estimate(method, num_samples, *columns)
+    *columns, keys = [np.concatenate(column) for column in zip(*parts, strict=True)]
+    return Estimate(method, num_samples, *columns, copies=copies(keys))
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,8 @@ from keras_vae.evaluation.base import (
     active_dimensions,
     batches,
     collapse,
+    copies,
+    row_keys,
     samples_of,
     score,
 )
@@ -21,6 +23,7 @@ from keras_vae.model import VAE
 
 #: Examples that the verdict on the use of the latents is made of.
 JUDGED = 1000
+ALONE = "One example does not tell whether the latents are in use."
 Figures: TypeAlias = dict[str, float | int | str | list[float] | None]
 
 
@@ -56,9 +59,9 @@ def evaluate(
     `bits_per_dim`, None for densities (but those of dequantised levels, where it is a bound) and
     for values that are no whole numbers; `normalised`, False where `nll` is no log-likelihood of
     the values and compares with nothing, as with grey values under "bernoulli"; `active_units`;
-    `collapsed`, judged by the first 1,000 examples, and `verdict`, in a sentence; `estimator`;
-    `num_samples`; `num_examples`. What needs a density of q(z|x) is None where the posterior has
-    none.
+    `collapsed`, judged by the first 1,000 examples, and `verdict`, in a sentence (`active_units`
+    and `collapsed` are None of one example); `estimator`; `num_samples`; `num_examples`. What needs
+    a density of q(z|x) is None where the posterior has none.
 
     Raises:
         ValueError: if the data is empty, of another shape or outside the support, or for an unknown
@@ -94,7 +97,7 @@ def _score(
     density = "density" in vae.latent.offers
     if density or method != "importance":
         estimate = score(vae, x, method, num_samples, seed, annealing)
-        scores |= {name: getattr(estimate, name) for name in LIKELIHOOD}
+        scores |= {name: getattr(estimate, name) for name in LIKELIHOOD} | {"keys": row_keys(x)}
     if density:
         terms = vae.elbo_terms(x, seed=seed)
         scores["kl_loss"] = terms.kl_loss
@@ -123,7 +126,8 @@ def _likelihood(
     figures["normalised"] = whole or not discrete
     if "log_likelihood" not in scores:
         return figures
-    estimate = Estimate(method, num_samples, *(scores[name] for name in LIKELIHOOD))
+    columns = [scores[name] for name in LIKELIHOOD]
+    estimate = Estimate(method, num_samples, *columns, copies=copies(scores["keys"]))
     figures["nll"] = -estimate.mean
     figures["nll_standard_error"] = estimate.standard_error
     figures["nll_monte_carlo_error"] = estimate.monte_carlo_error_of_mean
@@ -156,9 +160,10 @@ def _latents(vae: VAE, scores: dict[str, np.ndarray], x: np.ndarray, seed: Any) 
     per_dimension = None
     if kl is not None and kl.shape[1] == vae.latent.output_dim:
         per_dimension = kl.mean(0, dtype=np.float64).tolist()
+    several = len(x) > 1
     return {
-        "active_units": int(active_dimensions(scores["mean"]).sum()),
-        "collapsed": found.collapsed,
-        "verdict": found.sentence(),
+        "active_units": int(active_dimensions(scores["mean"]).sum()) if several else None,
+        "collapsed": found.collapsed if several else None,
+        "verdict": found.sentence() if several else ALONE,
         "kl_per_dimension": per_dimension,
     }
