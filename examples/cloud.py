@@ -63,7 +63,7 @@ def main(data: str = "digits", output: Path = Path("runs/cloud"), quick: bool = 
 
     output.mkdir(parents=True, exist_ok=True)
     pictures = [picture(step, encoding, labels) for step, encoding in camera.frames]
-    palette = pictures[-1].quantize(64)
+    palette = pictures[-1].quantize(128, PIL.Image.Quantize.MAXCOVERAGE)
     first, *others = [each.quantize(palette=palette, dither=0) for each in pictures]
     durations = [150] * len(others) + [2000]
     file = output / f"{data}.gif"
