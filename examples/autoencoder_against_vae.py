@@ -45,7 +45,8 @@ def draw(figure: matplotlib.figure.SubFigure, name: str, model: kv.VAE, x, label
     kv.plots.latent_scatter(encoding.mean, labels, stddev, names, title, axes=codes)
     texts = [text.get_text().replace("\n", " ") for text in codes.get_legend().get_texts()]
     handles, place = codes.get_legend().legend_handles, {"bbox_to_anchor": (0.5, -0.15)}
-    codes.legend(handles, texts, loc="upper center", ncols=2, fontsize=8, frameon=False, **place)
+    style = {"ncols": 2 if len(texts) < 7 else 4, "columnspacing": 1.0, "frameon": False}
+    codes.legend(handles, texts, loc="upper center", fontsize=8, **style, **place)
 
     members = [np.flatnonzero(labels == label)[:2] for label in np.unique(labels)]
     firsts, seconds = np.array(members).T
