@@ -1,5 +1,7 @@
 """Two-sample tests keep their level, see what is there, and agree with slow sums."""
 
+import math
+
 import numpy as np
 import pytest
 
@@ -99,6 +101,13 @@ def test_the_far_share_and_its_p_value_are_exact_under_equality(held_out, expect
     if held_out == 20:  # the largest of 25 is a draw
         one = np.arange(5) == 0
         assert evaluation.far_p_value(one, held_out) == pytest.approx(5 / 25)
+
+
+@pytest.mark.quick
+def test_the_p_value_of_a_far_share_does_not_drown_in_rounding():
+    # All 40 of 40 lie beyond the 40 held-out codes: one of 80 choose 40 orders.
+    assert evaluation.far_p_value(np.ones(40, bool), 40) == pytest.approx(1 / math.comb(80, 40))
+    assert evaluation.far_p_value(np.arange(1000) < 394, 1000) < 1e-100
 
 
 def test_a_verdict_hears_the_far_draws():

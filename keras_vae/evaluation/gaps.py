@@ -297,8 +297,10 @@ def far_p_value(far: np.ndarray, held_out: int) -> float:
     """
     from scipy.stats import betabinom
 
-    rank = _rank(held_out)
-    return float(betabinom.sf(int(np.sum(far)) - 1, len(far), held_out + 1 - rank, rank))
+    rank, draws = _rank(held_out), len(far)
+    # A sum over the tail, since SciPy's `sf` is 1 less the rest, where small values drown.
+    counts = np.arange(int(np.sum(far)), draws + 1)
+    return min(1.0, float(betabinom.pmf(counts, draws, held_out + 1 - rank, rank).sum()))
 
 
 def _two(a: Any, b: Any, fewest: int) -> tuple[np.ndarray, np.ndarray]:
