@@ -8,6 +8,7 @@ import contextlib
 import csv
 import dataclasses
 import json
+import math
 import os
 import shutil
 import time
@@ -195,7 +196,8 @@ def evaluate(
 
     They are those of `evaluation.evaluate`, and of the run's own data those of `evaluation.gaps`
     (`gap_...`, None of fewer than 50 examples) and of the built-in shapes those of
-    `evaluation.shape_scores` (`shapes_...`).
+    `evaluation.shape_scores` (`shapes_...`). A model that has diverged has None of either, and
+    null in `metrics.json` for what is no number.
 
     Args:
         run: The run folder.
@@ -245,9 +247,12 @@ def _gaps(
     told = ("mmd2", "mmd2_p_value", "classifier_accuracy", "classifier_p_value")
     names = (*told, "far_share", "far_p_value")
     (x, _), (train, _) = test, _first(data, data.train)
+    nothing = dict.fromkeys([f"gap_{name}" for name in (*names, "verdict")])
     if len(x) < LEAST or len(train) < LEAST:
-        return dict.fromkeys([f"gap_{name}" for name in (*names, "verdict")])
+        return nothing
     codes, prior, reference = evaluation.gap_draws(vae, x, config.seed, train)
+    if not _finite(codes, prior, reference):
+        return nothing
     found = evaluation.gaps_between(codes, prior, config.seed, reference=reference)
     far = evaluation.far_from_codes(codes, prior, config.seed, reference)
     _save_figures(folder, {"gaps": plots.latent_gaps(codes, prior, far, "Codes over the prior")})
@@ -263,10 +268,20 @@ def _shapes(vae: VAE, config: Config, data: Data, test: tuple[Any, Any]) -> dict
     x, values = test
     train: Any = datasets.find(config.data).train
     renders = np.concatenate(list(train.part(0, data.counts["train"]).chunks())) / 255.0
-    means = vae.sample(SHAPES, seed=config.seed).mean
-    found = evaluation.shape_scores(means, renders, vae.reconstruct(x), values, data.label_names)
+    means, again = vae.sample(SHAPES, seed=config.seed).mean, vae.reconstruct(x)
+    if not _finite(means, again):
+        return dict.fromkeys(
+            [f"shapes_{name}" for name in (*evaluation.ShapeScores._fields, "verdict")]
+        )
+    # The means of real likelihoods may lie beyond black and white.
+    means, again = np.clip(means, 0.0, 1.0), np.clip(again, 0.0, 1.0)
+    found = evaluation.shape_scores(means, renders, again, values, data.label_names)
     kept = {f"shapes_{name}": value for name, value in found._asdict().items()}
     return kept | {"shapes_verdict": found.sentence()}
+
+
+def _finite(*arrays: np.ndarray) -> bool:
+    return all(bool(np.isfinite(array).all()) for array in arrays)
 
 
 def _first(data: Data, split: Any) -> tuple[Any, Any]:
@@ -428,4 +443,12 @@ def _save_figures(folder: Path, pictures: Mapping[str, Any]) -> None:
 
 
 def _write_json(path: Path, values: dict[str, Any]) -> None:
-    _files.write(path, lambda file: file.write((json.dumps(values, indent=2) + "\n").encode()))
+    """Writes a flat dict; what is NaN or infinite becomes null, as JSON has neither."""
+    kept = {name: None if _lost(value) else value for name, value in values.items()}
+    text = json.dumps(kept, indent=2, allow_nan=False) + "\n"
+    _files.write(path, lambda file: file.write(text.encode()))
+
+
+def _lost(value: Any) -> bool:
+    numbers = value if isinstance(value, list) else [value]
+    return any(isinstance(each, float) and not math.isfinite(each) for each in numbers)

@@ -408,6 +408,41 @@ def test_samples_of_shapes_are_held_against_the_truth(tmp_path, monkeypatch):
     assert values["shapes_verdict"] in output
 
 
+@pytest.mark.parametrize(
+    ("data", "part"), [("digits", "encoder"), ("shapes:train=100,test=60", "decoder")]
+)
+def test_a_diverged_model_is_scored_as_far_as_it_goes(
+    digits_run, tmp_path, monkeypatch, data, part
+):
+    monkeypatch.setattr(runs, "SHAPES", 50)
+    folder = tmp_path / "run"
+    if data == "digits":
+        shutil.copytree(digits_run, folder)
+    else:
+        succeed("train", "--data", data, *TINY, "--epochs", 1, "--output", folder)
+    vae = kv.load(folder / "model.keras")
+    network = getattr(vae, part)
+    network.set_weights([np.full_like(weights, np.nan) for weights in network.get_weights()])
+    vae.save(folder / "model.keras")
+    output = succeed("evaluate", folder, "--num-samples", 5)
+    assert "the training has diverged" in output
+    assert "are infinite or NaN" in output
+    text = (folder / "metrics.json").read_text()
+    values = json.loads(text, parse_constant=lambda word: pytest.fail(f"{word} is not JSON"))
+    assert (values["nll"], values["elbo"]) == (None, None)
+    assert (values["gap_mmd2"] is None) == (part == "encoder")
+    assert values.get("shapes_valid") is None
+
+
+def test_shapes_may_have_a_likelihood_of_real_values(tmp_path, monkeypatch):
+    monkeypatch.setattr(runs, "SHAPES", 50)
+    options = ("--data", "shapes:train=100,test=60", *TINY, "--epochs", 1, "--binarize", "none")
+    likelihood = ("--likelihood", "normal:variance=shared")
+    succeed("train", *options, *likelihood, "--output", tmp_path / "run")
+    succeed("evaluate", tmp_path / "run", "--num-samples", 5)
+    assert 0.0 <= read_json(tmp_path / "run" / "metrics.json")["shapes_valid"] <= 1.0
+
+
 def test_log_likelihoods_may_be_annealed(digits_run, tmp_path):
     folder = shutil.copytree(digits_run, tmp_path / "run")
     np.save(tmp_path / "few.npy", np.eye(64, dtype=np.float32).reshape(64, 8, 8, 1)[:4])
