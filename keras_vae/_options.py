@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from keras_vae import evaluation
 from keras_vae.configs import Config
 
 TRAIN = """Train a model and fill a run folder.
@@ -117,8 +118,6 @@ Method = Annotated[
         "the prior: slower, and right where q is not), or prior (plain Monte Carlo, which fails)."
     ),
 ]
-Temperatures = Annotated[int, typer.Option(help="Of annealed: steps from prior to posterior.")]
-LeapfrogSteps = Annotated[int, typer.Option(help="Of annealed: steps of each transition.")]
 OutputFile = Annotated[
     Path, typer.Option("--output", help="A new FILE.png for a picture, FILE.npz for the arrays.")
 ]
@@ -129,6 +128,21 @@ def _or(default: object) -> str:
     """Returns how help names the default of an option that may also come from --config."""
     return f"  [default: {default}]"
 
+
+# Of `evaluate`
+Temperatures = Annotated[
+    int | None,
+    typer.Option(
+        help="Of annealed: steps from prior to posterior."
+        + _or(evaluation.Annealing().temperatures)
+    ),
+]
+LeapfrogSteps = Annotated[
+    int | None,
+    typer.Option(
+        help="Of annealed: steps of each transition." + _or(evaluation.Annealing().leapfrog_steps)
+    ),
+]
 
 # Of `train`
 Data = Annotated[

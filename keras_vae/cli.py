@@ -118,11 +118,16 @@ def evaluate(
     num_samples: opt.NumSamples = None,
     data: opt.OtherData = None,
     method: opt.Method = "importance",
-    temperatures: opt.Temperatures = evaluation.base.DEFAULT.temperatures,
-    leapfrog_steps: opt.LeapfrogSteps = evaluation.base.DEFAULT.leapfrog_steps,
+    temperatures: opt.Temperatures = None,
+    leapfrog_steps: opt.LeapfrogSteps = None,
 ) -> None:
     """Scores a run; see `_options.EVALUATE`."""
-    annealing = evaluation.Annealing(temperatures, leapfrog_steps)
+    wanted = {"temperatures": temperatures, "leapfrog_steps": leapfrog_steps}
+    given: dict[str, Any] = {name: n for name, n in wanted.items() if n is not None}
+    if given and method != "annealed":
+        option = next(iter(given)).replace("_", "-")
+        raise ValueError(f"--{option} is of --method annealed, and --method is {method}. Add it.")
+    annealing = evaluation.base.DEFAULT._replace(**given)
     metrics = runs.evaluate(run, num_samples, console, data, method, annealing)
     _print_metrics(metrics)
     if not metrics["normalised"]:

@@ -453,6 +453,9 @@ def test_log_likelihoods_may_be_annealed(digits_run, tmp_path):
     _, _, error = command("evaluate", folder, "--method", "anealed")
     assert "'anealed'" in error
     assert "Did you mean 'annealed'?" in error
+    status, _, error = command("evaluate", folder, "--leapfrog-steps", 3)
+    assert (status, error.count("\n")) == (2, 1)
+    assert "--leapfrog-steps is of --method annealed, and --method is importance" in error
 
 
 def test_binary_data_has_bits_per_dimension(digits_run):
