@@ -169,13 +169,58 @@ class Support(NamedTuple):
 
     Attributes:
         words: How a message names the set.
-        contains: Elementwise test of a float tensor.
+        contains: Test of a float tensor or array (..., E), element by element.
         remedy: What to do with values outside.
+        whole: Whether it holds nothing but the values that a discrete likelihood gives
+            probabilities to.
     """
 
     words: str
     contains: Callable[[Any], Any]
     remedy: str
+    whole: bool = False
+
+
+def is_whole(x: Any) -> Any:
+    """Returns where a float tensor or array holds whole numbers or infinities."""
+    return x == (np.floor(x) if isinstance(x, np.ndarray | np.generic) else tf.floor(x))
+
+
+def levels(count: int, highest: float) -> Support:
+    """Returns the support of `count` levels, equally far apart, from 0 to `highest`."""
+    step = highest / (count - 1)
+    words = f"whole numbers from 0 to {count - 1}"
+    if step != 1.0:
+        words = f"one of {count} levels, equally far apart, from 0 to {highest:g}"
+
+    def contains(x: Any) -> Any:
+        place = x / step
+        near = abs(place - (np.round if isinstance(x, np.ndarray) else tf.round)(place)) < 1e-3
+        return (place > -0.5) & (place < count - 0.5) & near
+
+    remedy = "Say with levels=... and high=... which levels the data has"
+    return Support(words, contains, f"{remedy}, or choose a likelihood for real values.", True)
+
+
+def classes(count: int) -> Support:
+    """Returns the support of the classes 0, 1, ..., count - 1."""
+    return Support(
+        f"classes as whole numbers from 0 to {count - 1}",
+        lambda x: (x >= 0.0) & (x < count) & is_whole(x),
+        "Number the classes from 0 on, or give the likelihood as many as there are.",
+        True,
+    )
+
+
+def one_hot() -> Support:
+    """Returns the support of vectors, along the last axis, of one 1 and otherwise 0."""
+
+    def contains(x: Any) -> Any:
+        total = (np.sum if isinstance(x, np.ndarray) else tf.reduce_sum)(x, -1, keepdims=True)
+        return ((x == 0.0) | (x == 1.0)) & (total == 1.0)
+
+    remedy = "Encode the classes one-hot, or give them as whole numbers (one_hot=False)."
+    return Support("one 1 among 0s on the last axis", contains, remedy, True)
 
 
 #: The supports that likelihoods and data declare, by name.
@@ -196,16 +241,35 @@ SUPPORTS: dict[str, Support] = {
         "Divide grey levels 0..255 by 255, or choose a likelihood for real values such as "
         "'normal'.",
     ),
+    "open_unit_interval": Support(
+        "numbers between 0 and 1, but neither",
+        lambda x: (x > 0.0) & (x < 1.0),
+        "Squeeze the data, such as by (x * (n - 1) + 0.5) / n for n examples, or choose "
+        "'continuous_bernoulli', whose interval has its ends.",
+    ),
+    "count": Support(
+        "counts, that is whole numbers of at least 0",
+        lambda x: (x >= 0.0) & (x < math.inf) & is_whole(x),
+        "Give raw counts, neither normalised nor as logarithms, or choose a likelihood for real "
+        "values such as 'normal'.",
+        True,
+    ),
 }
 
 
-def assert_support(x: tf.Tensor, support: str, likelihood: str) -> tf.Tensor:
+def support(identifier: str | Support) -> Support:
+    """Returns the support of a name, or the one given."""
+    return SUPPORTS[identifier] if isinstance(identifier, str) else identifier
+
+
+def assert_support(x: tf.Tensor, where: str | Support, likelihood: str) -> tf.Tensor:
     """Returns x (B, E); running it fails when a value lies outside the support.
 
     The failure is an `InvalidArgumentError` whose message opens with `MARK`; `user_message` finds
     the sentence in it. XLA cannot compile it.
     """
-    inside = SUPPORTS[support].contains(x)
+    within = support(where)
+    inside = within.contains(x)
 
     def sentence() -> tf.Tensor:
         outside = tf.where(tf.logical_not(inside))
@@ -213,9 +277,9 @@ def assert_support(x: tf.Tensor, support: str, likelihood: str) -> tf.Tensor:
             "x holds {} value(s) outside the support of the likelihood "
             + likelihood
             + ", the first is {} at index {} of the batch; expected "
-            + SUPPORTS[support].words
+            + within.words
             + ". "
-            + SUPPORTS[support].remedy,
+            + within.remedy,
             (tf.shape(outside)[0], tf.gather_nd(x, outside[0]), outside[0]),
         )
 
@@ -250,17 +314,17 @@ def sample_weights(weights: np.ndarray) -> None:
         raise ValueError(WEIGHTS.format(weights.min()))
 
 
-def array_support(x: np.ndarray, support: str, likelihood: str) -> None:
+def array_support(x: np.ndarray, where: str | Support, likelihood: str) -> None:
     """Raises a ValueError when a value of the array x lies outside the support."""
-    inside = np.asarray(SUPPORTS[support].contains(x))
+    within = support(where)
+    inside = np.asarray(within.contains(x))
     if inside.all():
         return
     outside = np.argwhere(~inside)
     first = tuple(int(i) for i in outside[0])
     raise ValueError(
         f"x holds {len(outside)} value(s) outside the support of the likelihood {likelihood}, the "
-        f"first is {x[first]:g} at index {first}; expected {SUPPORTS[support].words}. "
-        + SUPPORTS[support].remedy
+        f"first is {x[first]:g} at index {first}; expected {within.words}. " + within.remedy
     )
 
 

@@ -19,7 +19,7 @@ from keras_vae.data import Data
 from keras_vae.model import VAE
 
 #: Each of these supports lies within the next.
-_NESTED = {"binary": 0, "unit_interval": 1, "real": 2}
+_NESTED: dict[Any, int] = {"binary": 0, "unit_interval": 1, "real": 2}
 #: The fields that name parts of the model, as `VAE` calls them.
 _PARTS = ("likelihood", "network", "posterior", "prior", "objective")
 #: A name, a name with options, or a config as Keras serialises it.
@@ -270,7 +270,7 @@ def compiled(config: Config, data: Data) -> VAE:
     if _NESTED[data.support] > _NESTED.get(likelihood.support, 2):
         raise ValueError(
             f"The values of {data.name} lie outside the support of the likelihood "
-            f"{likelihood.short_name!r}; expected {_checks.SUPPORTS[likelihood.support].words}. "
+            f"{likelihood.short_name!r}; expected {_checks.support(likelihood.support).words}. "
             "Choose another likelihood, such as 'normal:variance=shared'."
         )
     vae.adapt(data.train)

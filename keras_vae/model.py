@@ -132,8 +132,9 @@ class VAE(Inference, Training):
             raise ValueError("network was given beside encoder and decoder; leave it out.")
         self.likelihood.setup(self.event_shape)
         params_shape = self.likelihood.params_shape(self.event_shape)
-        self.encoder = encoder or maker.encoder(self.event_shape)
-        self.latent.setup(_output_shape("encoder", self.encoder, self.event_shape))
+        seen = self.likelihood.network_shape(self.event_shape)
+        self.encoder = encoder or maker.encoder(seen)
+        self.latent.setup(_output_shape("encoder", self.encoder, seen))
         self.decoder = decoder or maker.decoder(self.latent.output_dim, params_shape)
         received = _output_shape("decoder", self.decoder, (self.latent.output_dim,))
         if received != params_shape:

@@ -237,16 +237,20 @@ class Training(keras.Model):
         first = batch[0] if isinstance(batch, tuple) else batch
         values = np.asarray(first)
         _checks.array_support(values, self.likelihood.support, self.likelihood.short_name)
-        if self.likelihood.discrete:
+        if self._may_be_grey():
             _checks.whole_numbers(values, self.likelihood.short_name)
         return batch
 
     def _in_support(self, x: Tensor) -> Tensor:
         return _checks.assert_support(x, self.likelihood.support, self.likelihood.short_name)
 
+    def _may_be_grey(self) -> bool:
+        """Returns whether the likelihood scores values that it gives no probability to."""
+        return self.likelihood.discrete and not _checks.support(self.likelihood.support).whole
+
     def _warn_of_grey(self, x: Tensor, step: Tensor) -> tf.Operation:
         """Looks at the first batch for values that the likelihood gives no probability to."""
-        if not self.likelihood.discrete:
+        if not self._may_be_grey():
             return tf.no_op()
 
         def look(values: np.ndarray) -> None:

@@ -48,9 +48,32 @@ NORMALS = [
     Member("likelihood", "normal", lambda v=v: kv.likelihoods.Normal(v, stddev=0.8), label=v)
     for v in ("fixed", "learned", "shared", "optimal")
 ]
+LIKELIHOODS = kv.likelihoods
+JOINT = (["normal:variance=optimal", "categorical:num_classes=3", "poisson"], (2, 3, 1))
 TABLE = [
-    Member("likelihood", "bernoulli", kv.likelihoods.Bernoulli),
+    Member("likelihood", "bernoulli", LIKELIHOODS.Bernoulli),
     *NORMALS,
+    Member("likelihood", "laplace", LIKELIHOODS.Laplace),
+    Member("likelihood", "student_t", lambda: LIKELIHOODS.StudentT(None, "shared")),
+    Member("likelihood", "continuous_bernoulli", LIKELIHOODS.ContinuousBernoulli),
+    Member("likelihood", "beta", LIKELIHOODS.Beta),
+    Member("likelihood", "categorical", lambda: LIKELIHOODS.Categorical(3)),
+    Member("likelihood", "categorical", lambda: LIKELIHOODS.Categorical(6, True), label="one_hot"),
+    Member("likelihood", "discretized_logistic", lambda: LIKELIHOODS.DiscretizedLogistic(16)),
+    Member(
+        "likelihood",
+        "logistic_mixture",
+        lambda: LIKELIHOODS.LogisticMixture(2, 16),
+        event_shape=(2, 2, 3),
+    ),
+    Member("likelihood", "poisson", LIKELIHOODS.Poisson),
+    Member("likelihood", "negative_binomial", LIKELIHOODS.NegativeBinomial),
+    Member(
+        "likelihood",
+        "zero_inflated_negative_binomial",
+        lambda: LIKELIHOODS.ZeroInflatedNegativeBinomial("learned"),
+    ),
+    Member("likelihood", "joint", lambda: LIKELIHOODS.Joint(*JOINT)),
     Member("posterior", "diagonal_normal", kv.posteriors.DiagonalNormal),
     Member("posterior", "point", kv.posteriors.Point, AUTOENCODER),
     Member("prior", "standard_normal", kv.priors.StandardNormal),
@@ -101,6 +124,35 @@ def compose(member: Member, **more: Any) -> kv.VAE:
 
 
 def events(member: Member, count: int = 20) -> np.ndarray:
-    """Returns events that every likelihood's support holds, (count, E), float32."""
+    """Returns events within the support of the member's likelihood, (count, E), float32."""
     rng = np.random.default_rng(5)
-    return (rng.random((count, *member.event_shape)) < 0.5).astype("float32")
+    bits = (rng.random((count, *member.event_shape)) < 0.5).astype("float32")
+    likelihood = member.id.removeprefix("likelihood-")
+    return EVENTS.get(likelihood, lambda bits, rng: bits)(bits, rng).astype("float32")
+
+
+def _between(bits: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    return 0.05 + 0.8 * bits + 0.1 * rng.random(bits.shape)
+
+
+def _classes(bits: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    return bits + (rng.random(bits.shape) < 0.5)
+
+
+def _counts(bits: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    return bits * rng.integers(0, 50, bits.shape)
+
+
+#: Likelihood -> what makes bits (n, E) events of its own support, where bits would leave most of
+#: it untried or lie outside.
+EVENTS: dict[str, Callable[[np.ndarray, np.random.Generator], np.ndarray]] = {
+    "beta": _between,
+    "continuous_bernoulli": _between,
+    "categorical": _classes,
+    "categorical-one_hot": lambda bits, rng: np.eye(6)[rng.integers(0, 6, len(bits))],
+    "discretized_logistic": lambda bits, rng: 15.0 * bits,
+    "logistic_mixture": lambda bits, rng: 7.0 * bits + rng.integers(0, 9, bits.shape),
+    "poisson": _counts,
+    "negative_binomial": _counts,
+    "zero_inflated_negative_binomial": _counts,
+}

@@ -222,11 +222,15 @@ def test_a_wrong_seed_is_refused_in_words(seed):
 
 
 INSIDE = {
+    "count": [0.0, 1.0, 1e6, 1e30],
+    "open_unit_interval": [1e-30, 0.5, 0.9999999],
     "positive": [1e-30, 1.0, 1e30],
     "real": [-1e30, 0.0, 3.0],
     "unit_interval": [0.0, 0.5, 1.0],
 }
 OUTSIDE = {
+    "count": [-1.0, 0.5, 1e-6, np.nan, np.inf],
+    "open_unit_interval": [0.0, 1.0, -0.5, 1.5, np.nan, np.inf],
     "positive": [0.0, -1.0, np.nan, np.inf],
     "real": [np.nan, np.inf, -np.inf],
     "unit_interval": [-1e-6, 1.00001, 255.0, np.nan, np.inf],

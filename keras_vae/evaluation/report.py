@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import tensorflow as tf
 
+from keras_vae import _checks
 from keras_vae.evaluation.base import (
     DEFAULT,
     Annealing,
@@ -92,8 +93,8 @@ def _score(
     vae: VAE, x: np.ndarray, method: str, num_samples: int, seed: Any, annealing: Annealing
 ) -> dict[str, np.ndarray]:
     """Returns per-example figures of one batch, each (B,) or (B, D)."""
-    scores = {"mean": vae.encode(x).mean, "whole": np.asarray(x == np.round(x)).reshape(len(x), -1)}
-    scores["whole"] = scores["whole"].all(axis=1)
+    whole = (x == np.round(x)) | _checks.support(vae.likelihood.support).whole
+    scores = {"mean": vae.encode(x).mean, "whole": whole.reshape(len(x), -1).all(axis=1)}
     density = "density" in vae.latent.offers
     if density or method != "importance":
         estimate = score(vae, x, method, num_samples, seed, annealing)

@@ -6,10 +6,19 @@ from typing import Any
 import tensorflow as tf
 
 from keras_vae import distributions
+from keras_vae._checks import Support
 from keras_vae._parts import Part
 from keras_vae._types import Given, Tensor
 
 NOTHING = Given()
+#: How far from 0 the logarithm of a scale, a rate or a concentration goes: squares stay in float32.
+LARGEST_LOG = 40.0
+
+
+def bounded(log_value: Tensor) -> Tensor:
+    """Returns a logarithm within -40 and 40, whose gradient is that of one without bounds."""
+    held = tf.clip_by_value(log_value, -LARGEST_LOG, LARGEST_LOG)
+    return log_value + tf.stop_gradient(held - log_value)
 
 
 class Likelihood(Part):
@@ -20,18 +29,22 @@ class Likelihood(Part):
     has a faster form, since estimates of log p(x) spend most of their time on it. It declares:
 
     Attributes:
-        support: Name of the set its mass lies on (a key of `SUPPORTS`); data outside is refused.
-        fill: A value inside the support, put in place of missing entries.
+        support: The set its mass lies on, by name (a key of `SUPPORTS`) or as a `Support`; data
+            outside is refused.
+        fill: A value inside the support, put in place of missing entries; a number, or an array
+            that broadcasts against events.
         element_ndims: How many trailing axes of the event one element covers.
         params_per_element: How many numbers of the decoder make one element.
         discrete: Whether it gives probabilities to whole numbers, not densities.
+        takes_offset: Whether it needs the side input `given.offset`, (B,), such as a size factor.
     """
 
-    support = "real"
-    fill = 0.0
+    support: str | Support = "real"
+    fill: Any = 0.0
     element_ndims = 0
     params_per_element = 1
     discrete = False
+    takes_offset = False
 
     shapes = ("event_shape",)
     event_shape: tuple[int, ...]
@@ -43,6 +56,10 @@ class Likelihood(Part):
     def to_network(self, x: Tensor) -> Tensor:
         """Hook: what the encoder sees of x (B, E); x itself by default."""
         return x
+
+    def network_shape(self, event_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Hook: the shape of what `to_network` makes of one event; that of x by default."""
+        return event_shape
 
     def initial_params(self, mean: Tensor, stddev: Tensor) -> Tensor | None:
         """Hook: the parameters of a p(x|z) with the moments of the data, or None.
@@ -95,12 +112,19 @@ class Likelihood(Part):
             params: (..., *params_shape).
             x: (..., E), broadcast against the leading axes of `params`.
             given: The side inputs.
-            mask: None, or 1 where an entry of x was observed; other entries count nothing.
+            mask: None, or 1 where an entry of x was observed. Others count nothing, whatever they
+                hold, NaN included; an element of several entries counts if all were observed.
         """
         params, x = self._checked(params), tf.cast(x, tf.float32)
         if mask is None:
             return self._event_log_prob(params, x, given)
-        return self._summed(self._distribution(params, given).log_prob(x) * mask)
+        counted = tf.cast(mask, tf.float32)
+        if self.element_ndims:
+            counted = tf.reduce_min(counted, list(range(-self.element_ndims, 0)), keepdims=True)
+        x = tf.where(counted > 0.0, x, self.fill)
+        if self.element_ndims:
+            counted = tf.squeeze(counted, list(range(-self.element_ndims, 0)))
+        return self._summed(self._distribution(params, given).log_prob(x) * counted)
 
     def _event_log_prob(self, params: Tensor, x: Tensor, given: Given) -> Tensor:
         """Hook: log p(x|z) of whole events, (...), where there is a faster way than elements."""

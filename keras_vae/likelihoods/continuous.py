@@ -9,9 +9,10 @@ import tensorflow as tf
 from keras_vae import _checks, distribute, distributions
 from keras_vae._registry import register
 from keras_vae._types import Given, Tensor
-from keras_vae.likelihoods.base import Likelihood
+from keras_vae.likelihoods.base import NOTHING, Likelihood, bounded
 
 VARIANCES = ("fixed", "learned", "shared", "optimal")
+SPREADS = ("fixed", "learned", "shared")
 
 
 @register("likelihood", "normal")
@@ -128,3 +129,113 @@ class Normal(Likelihood):
 
     def _bounded(self, log_stddev: Tensor) -> Tensor:
         return self.minimum_stddev + tf.exp(tf.convert_to_tensor(log_stddev))
+
+
+class _LocationScale(Likelihood):
+    """What the likelihoods with a location and a scale share."""
+
+    def __init__(
+        self, spread: str = "learned", scale: float = 1.0, minimum_scale: float = 1e-3
+    ) -> None:
+        super().__init__()
+        self.spread = _checks.one_of("spread", spread, SPREADS)
+        self.scale = _checks.number("scale", scale, 0.0, above=True)
+        self.minimum_scale = _checks.number("minimum_scale", minimum_scale, 0.0, above=True)
+        if self.scale <= self.minimum_scale and spread != "fixed":
+            raise ValueError(
+                f"scale is {scale} and minimum_scale {minimum_scale}; expected scale to be the "
+                "larger one."
+            )
+        self.params_per_element = 2 if spread == "learned" else 1
+
+    def _setup(self, event_shape: tuple[int, ...]) -> None:
+        if self.spread == "shared":
+            start = keras.initializers.Constant(math.log(self.scale - self.minimum_scale))
+            self.log_scale = self.add_weight(name="log_scale", shape=(), initializer=start)
+
+    def initial_params(self, mean: Tensor, stddev: Tensor) -> Tensor:
+        """Returns the mean, and under "learned" the log of the scale that the data has."""
+        if self.spread != "learned":
+            return mean
+        excess = tf.maximum(self._scale_of(stddev) - self.minimum_scale, self.minimum_scale)
+        return tf.concat([mean, tf.math.log(excess)], -1)
+
+    def _scale_of(self, stddev: Tensor) -> Tensor:
+        """Hook: the scale of a distribution with this standard deviation."""
+        raise NotImplementedError
+
+    def _scale(self, log_scale: list[Tensor]) -> Any:
+        """Returns the scale, made of what the decoder gave, if anything."""
+        if self.spread == "fixed":
+            return self.scale
+        learned = log_scale[0] if log_scale else tf.convert_to_tensor(self.log_scale)
+        return self.minimum_scale + tf.exp(bounded(learned))
+
+
+@register("likelihood", "laplace")
+class Laplace(_LocationScale):
+    """p(x|z) = prod_e Laplace(x_e; median_e, scale): the absolute error, in nats.
+
+    Args:
+        spread: "learned": the decoder also returns one log-scale per element (location first, then
+            log-scale, on the last axis). "shared": one log-scale for all elements, trained with
+            the weights. "fixed": `scale` everywhere.
+        scale: The fixed or the initial scale b; the standard deviation is sqrt(2) b.
+        minimum_scale: Added to the learned or shared scale, so that the density is bounded.
+    """
+
+    def _scale_of(self, stddev: Tensor) -> Tensor:
+        return stddev / math.sqrt(2.0)
+
+    def _distribution(self, params: Tensor, given: Given) -> Any:
+        loc, *log_scale = tf.split(params, self.params_per_element, -1)
+        return distributions.laplace(loc, self._scale(log_scale))
+
+
+@register("likelihood", "student_t")
+class StudentT(_LocationScale):
+    """p(x|z) = prod_e StudentT(x_e; df, location_e, scale): heavy tails, so outliers weigh little.
+
+    Its mean, as reconstructions show it, is the location, also where df <= 1 leaves none.
+
+    Args:
+        df: Degrees of freedom, above 0: 1 is Cauchy, and the normal is the limit of many. None: the
+            decoder returns the logarithm of df - 1 for each element, after location and log-scale.
+        spread: As in `Laplace`.
+        scale: The fixed or the initial scale; not the standard deviation, which is larger.
+        minimum_scale: Added to the learned or shared scale, so that the density is bounded.
+
+    Reference: Takahashi et al., Student-t Variational Autoencoder for Robust Density Estimation,
+    2018.
+    """
+
+    def __init__(
+        self,
+        df: float | None = 4.0,
+        spread: str = "learned",
+        scale: float = 1.0,
+        minimum_scale: float = 1e-3,
+    ) -> None:
+        super().__init__(spread, scale, minimum_scale)
+        self.df = None if df is None else _checks.number("df", df, 0.0, above=True)
+        self.params_per_element += df is None
+
+    def _scale_of(self, stddev: Tensor) -> Tensor:
+        df = max(3.0, self.df or 4.0)
+        return stddev * math.sqrt((df - 2.0) / df)
+
+    def initial_params(self, mean: Tensor, stddev: Tensor) -> Tensor:
+        """Returns the moments, and where df is learned, the logarithm of 4 - 1 for it."""
+        params = super().initial_params(mean, stddev)
+        if self.df is not None:
+            return params
+        return tf.concat([params, tf.fill(tf.shape(mean), math.log(3.0))], -1)
+
+    def mean(self, params: Tensor, given: Given = NOTHING) -> Tensor:
+        """Returns the location of p(x|z), (..., E), float32: its mean where it has one."""
+        return tf.split(self._checked(params), self.params_per_element, -1)[0]
+
+    def _distribution(self, params: Tensor, given: Given) -> Any:
+        loc, *others = tf.split(params, self.params_per_element, -1)
+        df = self.df if self.df is not None else 1.0 + tf.exp(bounded(others.pop()))
+        return distributions.student_t(df, loc, self._scale(others))
