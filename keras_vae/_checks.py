@@ -3,7 +3,7 @@
 import difflib
 import math
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -306,6 +306,56 @@ def _asserted(x: tf.Tensor, valid: tf.Tensor, sentence: Callable[[], tf.Tensor])
         check = [tf.cond(valid, tf.no_op, lambda: tf.group(fail()))]
     with tf.control_dependencies([op for op in check if op is not None]):
         return tf.identity(x)
+
+
+def event_of(x: Any) -> Any:
+    """Returns x of {"x": x, "offset": offset}, as data with side inputs comes, or x itself."""
+    return x.get("x") if isinstance(x, Mapping) else x
+
+
+def offset_of(x: Any, takes_offset: bool, likelihood: str) -> Any:
+    """Returns the offset of {"x": x, "offset": offset}, or None for a likelihood without.
+
+    Raises:
+        ValueError: for other keys, or an offset that is missing or that the likelihood lacks.
+    """
+    keys = set(x) if isinstance(x, Mapping) else {"x"}
+    expected = {"x", "offset"} if takes_offset else {"x"}
+    if keys == expected:
+        return x["offset"] if takes_offset else None
+    received = "x alone" if keys == {"x"} else f"a mapping of {', '.join(sorted(map(str, keys)))}"
+    if takes_offset:
+        remedy = 'expected {"x": x, "offset": size factors (n,)}, or make it with size_factor=False'
+    else:
+        remedy = "expected x alone; counts take an offset if their likelihood has size_factor=True"
+    raise ValueError(f"The likelihood {likelihood!r} received {received}; {remedy}.")
+
+
+OFFSETS = "The least offset is {}; expected finite size factors above 0, one for each example."
+
+
+def assert_offset(offset: tf.Tensor) -> tf.Tensor:
+    """Returns size factors (B,); running it fails, as `assert_support`, on what are none."""
+
+    def sentence() -> tf.Tensor:
+        return tf.strings.format(OFFSETS, tf.reduce_min(offset))
+
+    valid = tf.reduce_all((offset > 0.0) & (offset < math.inf))
+    return _asserted(offset, valid, sentence)
+
+
+def array_offset(offset: Any, count: int) -> np.ndarray:
+    """Returns size factors as a float32 array (count,).
+
+    Raises:
+        ValueError: for another shape, or one that is not finite and above 0.
+    """
+    values = np.asarray(offset, np.float32)
+    if values.shape not in ((), (count,), (count, 1)):
+        raise ValueError(f"offset has shape {values.shape}; expected ({count},), one per example.")
+    if not np.all((values > 0.0) & (values < math.inf)):
+        raise ValueError(OFFSETS.format(values.min()))
+    return np.array(np.broadcast_to(values.reshape(-1), (count,)))
 
 
 def sample_weights(weights: np.ndarray) -> None:

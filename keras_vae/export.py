@@ -9,7 +9,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_vae._types import Tensor
+from keras_vae._types import Given, Tensor
 from keras_vae.model import VAE
 
 
@@ -24,6 +24,9 @@ def saved_model(vae: VAE, path: str | os.PathLike[str]) -> Path:
     - `sample(n: int32[], seed: int32[2]) -> x, mean, z`: n new events.
     - `elbo(x, seed: int32[2]) -> elbo`: nats, (B,).
     - `log_likelihood(x, num_samples: int32[], seed: int32[2]) -> log_likelihood`: nats, (B,).
+
+    Where the likelihood takes a size factor, `reconstruct` and the last two take `offset` (B,),
+    too, and what is decoded and drawn has the size factor 1.
 
     The last two are left out where the posterior has no density. The same seed gives the same
     answer in every process. Each is also a method of the loaded object; `encode` is the default
@@ -74,17 +77,27 @@ def _endpoints(vae: VAE) -> dict[str, tuple[Callable[..., Any], list[tf.TensorSp
     def sample(n: Tensor, seed: Tensor) -> dict[str, Tensor]:
         return graph.sample(n, seed)._asdict()
 
-    def log_likelihood(x: Tensor, num_samples: Tensor, seed: Tensor) -> dict[str, Tensor]:
-        estimate = graph.log_likelihood(x, num_samples, seed)
+    offset = [tf.TensorSpec([None], tf.float32, name="offset")] * vae.likelihood.takes_offset
+
+    def reconstruct(x: Tensor, offset: Tensor | None = None) -> dict[str, Tensor]:
+        return {"mean": graph.reconstruct(x, Given(offset=offset))}
+
+    def elbo(x: Tensor, seed: Tensor, offset: Tensor | None = None) -> dict[str, Tensor]:
+        return {"elbo": graph.elbo(x, 1, seed, Given(offset=offset))}
+
+    def log_likelihood(
+        x: Tensor, num_samples: Tensor, seed: Tensor, offset: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        estimate = graph.log_likelihood(x, num_samples, seed, Given(offset=offset))
         return {"log_likelihood": estimate.log_likelihood}
 
     endpoints: dict[str, tuple[Callable[..., Any], list[tf.TensorSpec]]] = {
         "encode": (lambda x: graph.encode(x)._asdict(), [x]),
         "decode": (lambda z: {"mean": graph.decode(z)}, [z]),
-        "reconstruct": (lambda x: {"mean": graph.reconstruct(x)}, [x]),
+        "reconstruct": (reconstruct, [x, *offset]),
         "sample": (sample, [count, seed]),
     }
     if "density" in vae.latent.offers:
-        endpoints["elbo"] = (lambda x, seed: {"elbo": graph.elbo(x, 1, seed)}, [x, seed])
-        endpoints["log_likelihood"] = (log_likelihood, [x, num_samples, seed])
+        endpoints["elbo"] = (elbo, [x, seed, *offset])
+        endpoints["log_likelihood"] = (log_likelihood, [x, num_samples, seed, *offset])
     return endpoints

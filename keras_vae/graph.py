@@ -117,6 +117,12 @@ class Graph:
             posterior_of=lambda u: self.latent.bind(self.encoder(u, training=False))
         )
 
+    def generating(self, given: Given = NOTHING) -> Given:
+        """Returns the side inputs of what is drawn: a size factor is 1 where none is given."""
+        if self.likelihood.takes_offset and given.offset is None:
+            given = given._replace(offset=tf.ones([1]))
+        return self.given(given)
+
     def posterior(self, x: Tensor, training: bool = False) -> Any:
         """Returns the bound q(z|x) of x (B, E)."""
         return self.latent.bind(self._features(x, training))
@@ -168,18 +174,19 @@ class Graph:
         q = self.posterior(x)
         return Encoding(q.mean(), q.stddev())
 
-    def decode(self, decoder_input: Tensor) -> Tensor:
+    def decode(self, decoder_input: Tensor, given: Given = NOTHING) -> Tensor:
         """Returns the mean of p(x|z), (..., E)."""
-        return self.likelihood.mean(self.parameters(decoder_input), self.given())
+        return self.likelihood.mean(self.parameters(decoder_input), self.generating(given))
 
-    def reconstruct(self, x: Tensor) -> Tensor:
+    def reconstruct(self, x: Tensor, given: Given = NOTHING, training: bool = False) -> Tensor:
         """Returns the mean of p(x|z) at the mean of q(z|x), (B, E)."""
-        return self.decode(self.posterior(x).mean())
+        params = self.parameters(self.posterior(x, training).mean(), training)
+        return self.likelihood.mean(params, self.given(given))
 
-    def sample(self, n: Tensor | int, seed: Tensor) -> Sample:
+    def sample(self, n: Tensor | int, seed: Tensor, given: Given = NOTHING) -> Sample:
         """Returns n new events: z ~ p(z), then x ~ p(x|z)."""
         seeds = tf.random.experimental.stateless_split(seed, 2)
-        given = self.given()
+        given = self.generating(given)
         z, decoder_input = self.latent.generate(n, given, seeds[0])
         params = self.parameters(decoder_input)
         mean = self.likelihood.mean(params, given)
@@ -190,22 +197,26 @@ class Graph:
         noise = self.noise(x, 1, seed)
         return self.latent.infer(self._features(x, False), self.given(), noise, False).kl_parts
 
-    def elbo(self, x: Tensor, num_samples: Tensor | int, seed: Tensor) -> Tensor:
+    def elbo(
+        self, x: Tensor, num_samples: Tensor | int, seed: Tensor, given: Given = NOTHING
+    ) -> Tensor:
         """Returns the evidence lower bound at beta = 1, (B,), by the mean over S draws."""
-        terms = self.elbo_terms(x, num_samples, seed)
+        terms = self.elbo_terms(x, num_samples, seed, given)
         return -(terms.reconstruction_loss + terms.kl_loss)
 
-    def elbo_terms(self, x: Tensor, num_samples: Tensor | int, seed: Tensor) -> "ELBOTerms":
+    def elbo_terms(
+        self, x: Tensor, num_samples: Tensor | int, seed: Tensor, given: Given = NOTHING
+    ) -> ELBOTerms:
         """Returns the two terms of the negative evidence lower bound, each (B,)."""
-        inputs = Inputs(x, None, None, Given())
+        inputs = Inputs(x, None, None, given)
         noise = self.noise(x, num_samples, seed)
         return elbo_terms_of(self.forward(inputs, noise, step=0, seed=seed).latent_pass)
 
     def log_likelihood(
-        self, x: Tensor, num_samples: Tensor | int, seed: Tensor
+        self, x: Tensor, num_samples: Tensor | int, seed: Tensor, given: Given = NOTHING
     ) -> estimators.LogLikelihood:
         """Returns log p(x) by importance sampling from q(z|x), with its errors, each (B,)."""
-        inputs = Inputs(x, None, None, Given())
+        inputs = Inputs(x, None, None, given)
         keys = content_keys(x, seed)
 
         def log_weights(samples: Tensor, first: Tensor) -> Tensor:
@@ -216,13 +227,13 @@ class Graph:
         return self._streamed(log_weights, tf.shape(x)[0], num_samples)
 
     def prior_log_likelihood(
-        self, x: Tensor, num_samples: Tensor | int, seed: Tensor
+        self, x: Tensor, num_samples: Tensor | int, seed: Tensor, given: Given = NOTHING
     ) -> estimators.LogLikelihood:
         """Returns log p(x) by the mean of p(x|z) over draws of p(z), with its errors, each (B,).
 
         Every example has draws of its own, so the errors are independent over examples.
         """
-        keys, given = content_keys(x, seed), self.given()
+        keys, given = content_keys(x, seed), self.given(given)
 
         def log_weights(samples: Tensor, first: Tensor) -> Tensor:
             z = self._prior_draws(keys, samples, seed, first)
@@ -300,6 +311,7 @@ class Graph:
         schedule: str = "sigmoid",
         start: str = "prior",
         origin: Tensor | None = None,
+        given: Given = NOTHING,
     ) -> Annealed:
         """Returns log p(x) by annealed importance sampling, with its errors, each (B,).
 
@@ -313,9 +325,10 @@ class Graph:
             start: "prior", or "posterior" for q(z|x), where the chains begin.
             origin: The z (B, D) that x was simulated from. Then the chains run backwards, and the
                 value is an upper bound on log p(x) in expectation instead of a lower one.
+            given: The side inputs.
         """
         betas = estimators.schedule(schedule, temperatures)
-        densities, draws = self._path(x, start)
+        densities, draws = self._path(x, start, self.given(given))
         pilots = tf.minimum(num_chains, PILOT_CHAINS)
         # The pilot shares no draw with the run that is weighed, or the weights would be biased.
         pilot = estimators.pilot(
@@ -348,9 +361,8 @@ class Graph:
         keys, size = content_keys(x, seed), self.latent.latent_dim + 2
         return lambda turn: keyed_noise(keys, chains, size, seed, turn * stride + first)
 
-    def _path(self, x: Tensor, start: str) -> tuple[estimators.Densities, Any]:
+    def _path(self, x: Tensor, start: str, given: Given) -> tuple[estimators.Densities, Any]:
         """Returns the densities of a path to the posterior, and what draws its start (C, B, D)."""
-        given = self.given()
         if start == "prior":
 
             def from_prior(z: Tensor) -> tuple[Tensor, Tensor]:

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_vae import _checks, plots
-from keras_vae._types import Tensor
+from keras_vae._types import Given, Tensor
 from keras_vae.estimators import SCHEDULES, LogLikelihood
 from keras_vae.graph import Annealed, ELBOTerms, Encoding, Graph, Sample
 from keras_vae.latents import LatentModel
@@ -21,7 +21,8 @@ class Inference:
     """The methods of `VAE` that neither train nor save.
 
     Each compiles one function of `Graph` on first use. Several outputs come as a named tuple with
-    the names of the exported signatures.
+    the names of the exported signatures. Where the likelihood takes a size factor, events x are
+    given as {"x": (n, E), "offset": (n,)}, as to `fit`.
     """
 
     event_shape: tuple[int, ...]
@@ -31,31 +32,54 @@ class Inference:
 
     def encode(self, x: Any, batch_size: int = 256) -> Encoding:
         """Returns the mean and standard deviation of q(z|x), each (n, D), for x (n, E)."""
-        return self._in_batches("encode", self.graph.encode, x, batch_size)
+        rows = [_rows("x", _checks.event_of(x), self.event_shape)]
+        return self._over_batches("encode", self.graph.encode, rows, batch_size)
 
-    def decode(self, z: Any, batch_size: int = 256) -> np.ndarray:
-        """Returns the mean of p(x|z), (n, E), for latents z (n, D)."""
-        z = _rows("z", z, (self.latent.output_dim,))
-        return self._in_batches("decode", self.graph.decode, z, batch_size, z.shape[1:])
+    def decode(self, z: Any, batch_size: int = 256, offset: Any = None) -> np.ndarray:
+        """Returns the mean of p(x|z), (n, E), for latents z (n, D).
+
+        `offset` holds size factors, (n,), for a likelihood that takes them; None is 1 for each.
+        """
+        rows = [_rows("z", z, (self.latent.output_dim,)), *self._offsets(offset, len(z))]
+
+        def decode(z: Tensor, *offset: Tensor) -> Tensor:
+            return self.graph.decode(z, Given(offset=[*offset, None][0]))
+
+        return self._over_batches("decode", decode, rows, batch_size)
 
     def reconstruct(self, x: Any, batch_size: int = 256) -> np.ndarray:
         """Returns the mean of p(x|z) at the mean of q(z|x), (n, E), for x (n, E)."""
         return self._in_batches("reconstruct", self.graph.reconstruct, x, batch_size)
 
-    def sample(self, n: int, seed: Any = None) -> Sample:
+    def sample(self, n: int, seed: Any = None, offset: Any = None) -> Sample:
         """Returns n new events: draws `x` and means `mean` of p(x|z), (n, E), and `z` (n, D).
 
         Args:
             n: How many.
             seed: Whole number or pair of them; the same seed gives the same events, here and from
                 the exported model. None takes one from NumPy's global generator.
+            offset: Size factors, (n,) or one number, for a likelihood that takes them; None is 1.
         """
         n = _checks.integer("n", n, maximum=2**31 - 1)
         if seed is None:
             seed = np.random.randint(0, 2**31, 2)
+        offsets = [tf.constant(each) for each in self._offsets(offset, n)]
         specs = [tf.TensorSpec([], tf.int32), tf.TensorSpec([2], tf.int32)]
-        function = self._compiled("sample", self.graph.sample, specs)
-        return _to_numpy(function(tf.constant(n), tf.constant(_checks.seed_pair(seed))))
+        specs += [tf.TensorSpec([None], tf.float32) for _ in offsets]
+
+        def sample(n: Tensor, seed: Tensor, *offset: Tensor) -> Sample:
+            return self.graph.sample(n, seed, Given(offset=[*offset, None][0]))
+
+        function = self._compiled("sample", sample, specs)
+        return _to_numpy(function(tf.constant(n), tf.constant(_checks.seed_pair(seed)), *offsets))
+
+    def _offsets(self, offset: Any, count: int) -> list[np.ndarray]:
+        """Returns the size factors of what is drawn, (count,), if the likelihood takes any."""
+        if not self.likelihood.takes_offset:
+            if offset is not None:
+                _checks.offset_of({"x": None, "offset": offset}, False, self.likelihood.short_name)
+            return []
+        return [_checks.array_offset(1.0 if offset is None else offset, count)]
 
     def interpolate(self, a: Any, b: Any, steps: int = 8, method: str = "linear") -> np.ndarray:
         """Returns the decoded lines or arcs between the codes of a and b, (n, steps, E).
@@ -86,7 +110,7 @@ class Inference:
     def observation(self, z: Any) -> Any:
         """Returns p(x|z) for z (..., D) as a TensorFlow Probability distribution."""
         params = self.graph.parameters(tf.convert_to_tensor(z, tf.float32))
-        return self.likelihood.distribution(params, self.graph.given())
+        return self.likelihood.distribution(params, self.graph.generating())
 
     def elbo(
         self, x: Any, num_samples: int = 1, seed: Any = 0, batch_size: int = 256
@@ -119,7 +143,8 @@ class Inference:
         """
         self._check_density("kl_parts")
         seed = tf.constant(_checks.seed_pair(seed))
-        return self._in_batches("kl_parts", self.graph.kl_parts, x, batch_size, None, seed)
+        rows = [_rows("x", _checks.event_of(x), self.event_shape)]
+        return self._over_batches("kl_parts", self.graph.kl_parts, rows, batch_size, seed)
 
     def log_likelihood(
         self, x: Any, num_samples: int = 500, seed: Any = 0, batch_size: int = 100
@@ -197,15 +222,17 @@ class Inference:
             tf.constant(_checks.integer(name, value, maximum=2**31 - 1))
             for name, value in counts.items()
         ]
-        rows = [self._supported(x)]
+        rows = self._supported(x)
+        sides = len(rows) - 1
         if origin is not None:
             rows.append(_rows("origin", origin, (self.latent.latent_dim,)))
         split = len(rows)
 
         def function(*arguments: Tensor) -> Annealed:
             x, *others = arguments[:split]
+            origin, given = [*others[sides:], None][0], Given(offset=[*others[:sides], None][0])
             return self.graph.annealed(
-                x, *arguments[split:], schedule=schedule, start=start, origin=[*others, None][0]
+                x, *arguments[split:], schedule=schedule, start=start, origin=origin, given=given
             )
 
         name = f"annealed {schedule} {start} {split}"
@@ -226,13 +253,20 @@ class Inference:
             self._check_density(name)
         num_samples = tf.constant(_checks.integer("num_samples", num_samples, maximum=2**31 - 1))
         seed = tf.constant(_checks.seed_pair(seed))
-        x = self._supported(x)
-        return self._in_batches(name, function, x, batch_size, None, num_samples, seed)
+        self._supported(x)
+        return self._in_batches(name, function, x, batch_size, num_samples, seed)
 
-    def _supported(self, x: Any) -> np.ndarray:
-        x = _rows("x", x, self.event_shape)
-        _checks.array_support(x, self.likelihood.support, self.likelihood.short_name)
-        return x
+    def _supported(self, x: Any) -> list[np.ndarray]:
+        rows = self._with_sides(x)
+        _checks.array_support(rows[0], self.likelihood.support, self.likelihood.short_name)
+        return rows
+
+    def _with_sides(self, x: Any) -> list[np.ndarray]:
+        """Returns x (n, E) and, if the likelihood takes them, its size factors (n,)."""
+        likelihood = self.likelihood
+        offset = _checks.offset_of(x, likelihood.takes_offset, likelihood.short_name)
+        rows = _rows("x", _checks.event_of(x), self.event_shape)
+        return [rows] if offset is None else [rows, _checks.array_offset(offset, len(rows))]
 
     def _check_density(self, name: str) -> None:
         if "density" not in self.latent.offers:
@@ -245,13 +279,19 @@ class Inference:
         self,
         name: str,
         function: Callable[..., Any],
-        rows: Any,
+        x: Any,
         batch_size: int,
-        shape: Any = None,
         *arguments: Tensor,
     ) -> Any:
-        rows = _rows("x", rows, shape or self.event_shape)
-        return self._over_batches(name, function, [rows], batch_size, *arguments)
+        """Returns what a function of x, arguments and side inputs gives over all of x."""
+        rows = self._with_sides(x)
+        count = len(rows) - 1
+
+        def with_sides(x: Tensor, *others: Tensor) -> Any:
+            given = Given(offset=[*others[:count], None][0])
+            return function(x, *others[count:], given=given)
+
+        return self._over_batches(name, with_sides, rows, batch_size, *arguments)
 
     def _over_batches(
         self,

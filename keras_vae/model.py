@@ -172,7 +172,8 @@ class VAE(Inference, Training):
         batches = data.take(max_batches) if isinstance(data, tf.data.Dataset) else [data]
         total, squares, count = 0.0, 0.0, 0
         for batch in batches:
-            x = np.asarray(batch[0] if isinstance(batch, tuple) else batch, np.float64)
+            first = batch[0] if isinstance(batch, tuple) else batch
+            x = np.asarray(_checks.event_of(first), np.float64)
             self._check_shape(x.shape)
             total, squares, count = total + x.sum(0), squares + np.square(x).sum(0), count + len(x)
         if not count:

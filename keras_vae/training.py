@@ -2,7 +2,7 @@
 
 import contextlib
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import keras
@@ -114,6 +114,8 @@ class Training(keras.Model):
     def fit(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Trains as `keras.Model.fit` does, on tf.data, arrays, generators; y is ignored.
 
+        Where the likelihood takes a size factor, x is a mapping {"x": (n, E), "offset": (n,)}.
+
         Logs `loss`, the objective's terms (`reconstruction_loss`, `kl_loss`, ...),
         `regularization_loss` and `elbo` (at beta = 1), each in nats per example, and the same with
         `val_` for validation data. `loss` is the objective plus the regularisation.
@@ -197,15 +199,16 @@ class Training(keras.Model):
         x, weights = options.get("x"), options.get("sample_weight")
         spec = x.element_spec if isinstance(x, tf.data.Dataset) else x
         first = spec[0] if isinstance(spec, tuple) and spec else spec
-        shape = getattr(first, "shape", None)
+        shape = getattr(_checks.event_of(first), "shape", None)
         if shape is not None and tf.TensorShape(shape).rank is not None:
             self._check_shape(tuple(shape))
         if self.jit_compile and not self.run_eagerly:
             options = {**options, "x": self._checked(x)}
         if weights is not None:
             _checks.sample_weights(np.asarray(weights))
-            if options.get("y") is None and x is not None and hasattr(x, "__len__"):
-                options = {**options, "y": np.zeros(len(x), np.float32)}
+            event = _checks.event_of(x)
+            if options.get("y") is None and event is not None and hasattr(event, "__len__"):
+                options = {**options, "y": np.zeros(len(event), np.float32)}
         return options
 
     def _checked(self, x: Any) -> Any:
@@ -214,15 +217,17 @@ class Training(keras.Model):
             alone = not isinstance(x.element_spec, tuple)
 
             def check(number: Tensor, batch: Any) -> Any:
-                first = tf.cast(batch if alone else batch[0], tf.float32)
-                with tf.control_dependencies([self._warn_of_grey(first, number)]):
-                    first = self._in_support(first)
+                first = batch if alone else batch[0]
+                event = tf.cast(_checks.event_of(first), tf.float32)
+                with tf.control_dependencies([self._warn_of_grey(event, number)]):
+                    event = self._in_support(event)
+                first = {**first, "x": event} if isinstance(first, Mapping) else event
                 return first if alone else (first, *batch[1:])
 
             return x.enumerate().map(check, num_parallel_calls=tf.data.AUTOTUNE)
         if isinstance(x, Iterator):
             return self._checked_batches(x)
-        if isinstance(x, (np.ndarray, tf.Tensor)):
+        if isinstance(x, (np.ndarray, tf.Tensor, Mapping)):
             self._checked_batch(x)
         return x
 
@@ -235,7 +240,7 @@ class Training(keras.Model):
 
     def _checked_batch(self, batch: Any) -> Any:
         first = batch[0] if isinstance(batch, tuple) else batch
-        values = np.asarray(first)
+        values = np.asarray(_checks.event_of(first))
         _checks.array_support(values, self.likelihood.support, self.likelihood.short_name)
         if self._may_be_grey():
             _checks.whole_numbers(values, self.likelihood.short_name)
@@ -307,6 +312,8 @@ class Training(keras.Model):
     def gradient_norm(self, x: Any) -> float:
         """Returns the norm of the gradient of the mean loss over x (n, E); takes no step.
 
+        Size factors count as 1.
+
         Layers run in inference mode and with the noise of evaluation, so nothing is changed. What
         regularisers add is left out.
         """
@@ -321,7 +328,7 @@ class Training(keras.Model):
         seed, step = tf.constant(self.sampling.seed, tf.int32), self.optimizer.iterations
         noise = self.graph.noise(x, self.objective.samples, seed)
         with tf.GradientTape(persistent=True) as tape:
-            inputs = Inputs(x, None, None, Given())
+            inputs = Inputs(x, None, None, self.graph.generating())
             forward = self.graph.forward(
                 inputs, noise, step=step, seed=seed, path=self.objective.path
             )
@@ -339,19 +346,35 @@ class Training(keras.Model):
 
     def predict_step(self, data: Any) -> Tensor:
         """Returns the reconstructions (B, E) of one batch."""
-        return self(self._inputs(data).x, training=False)
+        inputs = self._inputs(data)
+        return self.graph.reconstruct(inputs.x, inputs.given)
 
-    def call(self, inputs: Tensor, training: bool = False) -> Tensor:
-        """Returns the mean of p(x|z) at the mean of q(z|x), (B, E), for x (B, E)."""
-        posterior_mean = self.graph.posterior(tf.cast(inputs, tf.float32), training).mean()
-        params = self.graph.parameters(posterior_mean, training)
-        return self.likelihood.mean(params, self.graph.given())
+    def call(self, inputs: Any, training: bool = False) -> Tensor:
+        """Returns the mean of p(x|z) at the mean of q(z|x), (B, E).
+
+        Args:
+            inputs: x (B, E), or {"x": x, "offset": offset}.
+            training: Whether layers run in training mode.
+        """
+        x = tf.cast(_checks.event_of(inputs), tf.float32)
+        return self.graph.reconstruct(x, self._given(inputs), training)
+
+    def _given(self, x: Any) -> Given:
+        """Returns the side inputs that came with x."""
+        likelihood = self.likelihood
+        offset = _checks.offset_of(x, likelihood.takes_offset, likelihood.short_name)
+        if offset is None:
+            return Given()
+        offset = tf.reshape(tf.cast(offset, tf.float32), [-1])
+        return Given(offset=offset if self.jit_compile else _checks.assert_offset(offset))
 
     def _inputs(self, data: Any) -> Inputs:
         """Returns what Keras delivered as x, mask, weights and side inputs; y is left out."""
         x, _, weights = keras.utils.unpack_x_y_sample_weight(data)
         if isinstance(x, (tuple, list)) and len(x) == 1:
             x = x[0]
+        given = self._given(x)
+        x = _checks.event_of(x)
         if not hasattr(x, "shape"):
             raise TypeError(
                 f"The model received {type(x).__name__} as x; expected one array or tensor of "
@@ -365,7 +388,7 @@ class Training(keras.Model):
         if not self.jit_compile:
             x = self._in_support(x)
             weights = None if weights is None else _checks.assert_weights(weights)
-        return Inputs(x, None, weights, Given())
+        return Inputs(x, None, weights, given)
 
     def _check_shape(self, received: tuple[Any, ...]) -> None:
         sizes = zip(received[1:], self.event_shape)
