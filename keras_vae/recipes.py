@@ -1,7 +1,9 @@
 """Papers' names for compositions of parts: documented functions of a few lines."""
 
+from collections.abc import Mapping
 from typing import Any
 
+from keras_vae.likelihoods import Normal, Table, ZeroInflatedNegativeBinomial
 from keras_vae.model import VAE
 from keras_vae.objectives import ELBO
 from keras_vae.schedules import Schedule
@@ -44,3 +46,75 @@ def beta_vae(
     Variational Framework, 2017, eq. 4.
     """
     return VAE(event_shape, latent_dim, objective=ELBO(beta=beta), **kwargs)
+
+
+def sigma_vae(event_shape: tuple[int, ...], latent_dim: int, **kwargs: Any) -> VAE:
+    """Returns a VAE for real values that finds the variance of its decoder by itself.
+
+    In training the variance is the mean squared error of the batch, which is the one of greatest
+    likelihood, so reconstruction and KL are balanced without a beta to tune.
+
+    Args:
+        event_shape: E.
+        latent_dim: D.
+        **kwargs: Other arguments of `VAE`.
+
+    Reference: Rybkin, Daniilidis and Levine, Simple and Effective VAE Training with Calibrated
+    Decoders, 2021, eq. 5.
+    """
+    return VAE(event_shape, latent_dim, likelihood=Normal("optimal"), **kwargs)
+
+
+def zinb_vae(
+    event_shape: tuple[int, ...],
+    latent_dim: int,
+    dispersion: str = "element",
+    size_factor: bool = False,
+    **kwargs: Any,
+) -> VAE:
+    """Returns a VAE for counts with many zeros, such as molecules of each gene in a cell.
+
+    Args:
+        event_shape: E.
+        latent_dim: D.
+        dispersion: As in `ZeroInflatedNegativeBinomial`.
+        size_factor: Whether data comes as {"x": counts, "offset": size factors}.
+        **kwargs: Other arguments of `VAE`.
+
+    Reference: Lopez et al., Deep Generative Modeling for Single-Cell Transcriptomics, 2018.
+    """
+    likelihood = ZeroInflatedNegativeBinomial(dispersion, size_factor=size_factor)
+    return VAE(event_shape, latent_dim, likelihood=likelihood, **kwargs)
+
+
+def table_vae(
+    frame: Any, latent_dim: int = 4, kinds: Mapping[Any, str] | None = None, **kwargs: Any
+) -> VAE:
+    """Returns a VAE for the rows of a pandas data frame of real, count and categorical columns.
+
+    `vae.likelihood.to_events(frame)` is what it trains on, and `vae.likelihood.to_frame(x)` turns
+    what it draws into a frame with the columns and types of the original. Both are saved with it.
+
+    Args:
+        frame: The data frame, which columns and their scales are found from.
+        latent_dim: D.
+        kinds: Column -> "real", "count", "binary" or "categorical", where `Table.describe` would
+            find another.
+        **kwargs: Other arguments of `VAE`.
+
+    Raises:
+        ValueError: for missing values, or a column that no likelihood fits.
+
+    Example:
+    >>> import keras_vae as kv, pandas
+    >>> frame = pandas.DataFrame({"age": [31.5, 64.0, 18.5], "town": ["Ulm", "Bonn", "Jena"]})
+    >>> vae = kv.recipes.table_vae(frame, latent_dim=2)
+    >>> vae.likelihood.to_events(frame).shape
+    (3, 2)
+    >>> list(vae.likelihood.to_frame(vae.sample(5, seed=0).x).columns)
+    ['age', 'town']
+
+    Reference: Nazabal et al., Handling Incomplete Heterogeneous Data using VAEs, 2020.
+    """
+    likelihood = Table(Table.describe(frame, kinds))
+    return VAE((len(likelihood.columns),), latent_dim, likelihood=likelihood, **kwargs)

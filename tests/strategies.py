@@ -49,6 +49,18 @@ NORMALS = [
     for v in ("fixed", "learned", "shared", "optimal")
 ]
 LIKELIHOODS = kv.likelihoods
+COLUMNS = [
+    {"name": "size", "kind": "real", "dtype": "float64", "mean": 3.0, "stddev": 2.0},
+    *({"name": name, "kind": "count", "dtype": "int64"} for name in "abc"),
+    {"name": "sex", "kind": "binary", "dtype": "str", "categories": ["f", "m"], "ordered": False},
+    {
+        "name": "grade",
+        "kind": "categorical",
+        "dtype": "category",
+        "categories": ["low", "middle", "high"],
+        "ordered": True,
+    },
+]
 JOINT = (["normal:variance=optimal", "categorical:num_classes=3", "poisson"], (2, 3, 1))
 TABLE = [
     Member("likelihood", "bernoulli", LIKELIHOODS.Bernoulli),
@@ -74,6 +86,7 @@ TABLE = [
         lambda: LIKELIHOODS.ZeroInflatedNegativeBinomial("learned"),
     ),
     Member("likelihood", "joint", lambda: LIKELIHOODS.Joint(*JOINT)),
+    Member("likelihood", "table", lambda: LIKELIHOODS.Table(COLUMNS), slow=True),
     Member("posterior", "diagonal_normal", kv.posteriors.DiagonalNormal),
     Member("posterior", "point", kv.posteriors.Point, AUTOENCODER),
     Member("prior", "standard_normal", kv.priors.StandardNormal),

@@ -6,7 +6,7 @@ from keras_vae.likelihoods.continuous import Laplace, Normal, StudentT
 from keras_vae.likelihoods.counts import NegativeBinomial, Poisson, ZeroInflatedNegativeBinomial
 from keras_vae.likelihoods.discrete import Bernoulli
 from keras_vae.likelihoods.interval import Beta, ContinuousBernoulli
-from keras_vae.likelihoods.joint import Joint
+from keras_vae.likelihoods.joint import Joint, Table
 from keras_vae.likelihoods.levels import DiscretizedLogistic, LogisticMixture
 
 __all__ = [
@@ -23,5 +23,6 @@ __all__ = [
     "Normal",
     "Poisson",
     "StudentT",
+    "Table",
     "ZeroInflatedNegativeBinomial",
 ]

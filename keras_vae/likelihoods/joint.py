@@ -1,6 +1,6 @@
 """Several likelihoods over blocks of one event."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -177,3 +177,194 @@ class Joint(Likelihood):
             tf.shape(params)[: -len(self.event_shape)],
             self.event_shape,
         )
+
+
+#: What a column of a data frame may be, and the likelihood of a block of such columns.
+KINDS = {
+    "real": "normal:variance=learned,minimum_stddev=0.01",
+    "count": "negative_binomial",
+    "binary": "bernoulli",
+    "categorical": "categorical",
+}
+
+
+@register("likelihood", "table")
+class Table(Joint):
+    """p(x|z) of the rows of a data frame, and the way from the frame to events and back.
+
+    It is a joint of a normal for real columns, standardised; a negative binomial for counts; a
+    Bernoulli for columns of two values; and a categorical for each column of more. What the columns
+    are called, hold and were standardised by is part of the config, so it is saved with the model:
+    `vae.likelihood.to_events(frame)` and `vae.likelihood.to_frame(vae.sample(100).x)`.
+
+    Args:
+        columns: What `Table.describe` returns: one mapping for each column.
+    """
+
+    def __init__(self, columns: Sequence[dict[str, Any]]) -> None:
+        blocks: list[list[Any]] = []
+        for column in columns:
+            kind = _checks.one_of("kind", column["kind"], tuple(KINDS))
+            if kind == "categorical":
+                classes = len(column["categories"])
+                blocks.append([f"categorical:num_classes={classes}", 1])
+            elif blocks and blocks[-1][0] == KINDS[kind]:
+                blocks[-1][1] += 1
+            else:
+                blocks.append([KINDS[kind], 1])
+        super().__init__(*zip(*blocks, strict=True))
+        self.columns = tuple(columns)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the descriptions of the columns."""
+        config = super().get_config()
+        return {**config, "columns": [dict(column) for column in self.columns]}
+
+    @staticmethod
+    def describe(frame: Any, kinds: Mapping[Any, str] | None = None) -> list[dict[str, Any]]:
+        """Returns what each column of a pandas data frame holds, as numbers and texts.
+
+        A column of two values, or of truth values, is "binary". Words and pandas categoricals are
+        "categorical", whole numbers of at least 0 are "count", and other numbers are "real".
+
+        Args:
+            frame: A data frame, (n, columns).
+            kinds: Column -> one of "real", "count", "binary" and "categorical", where the above
+                does not hold.
+
+        Raises:
+            ValueError: for missing values, a column that is neither numbers nor words, one that
+                holds one value only but is none of numbers, or a kind that does not fit.
+        """
+        kinds = dict(kinds or {})
+        unknown = [name for name in kinds if name not in frame.columns]
+        if unknown:
+            raise ValueError(
+                f"kinds names the column {unknown[0]!r}; expected some of "
+                f"{', '.join(map(str, frame.columns))}."
+            )
+        if not len(frame) or not len(frame.columns) or not frame.columns.is_unique:
+            raise ValueError(
+                f"The frame has shape {frame.shape}; expected rows, and columns of different names."
+            )
+        return [_described(name, frame[name], kinds.get(name)) for name in frame.columns]
+
+    def to_events(self, frame: Any) -> np.ndarray:
+        """Returns the rows of a data frame as events, (n, columns), float32.
+
+        Raises:
+            ValueError: if a column is missing, or holds what it did not in the frame described.
+        """
+        lacking = [column["name"] for column in self.columns if column["name"] not in frame]
+        if lacking:
+            raise ValueError(f"The frame lacks the column {lacking[0]!r}; expected all columns.")
+        columns = [_numbers(column, frame[column["name"]]) for column in self.columns]
+        return np.stack(columns, -1).astype(np.float32)
+
+    def to_frame(self, x: Any) -> Any:
+        """Returns events (n, columns) as a data frame with the columns and types of the original.
+
+        Means become the nearest that a column can hold: a whole number, or the likelier value.
+        """
+        import pandas
+
+        x = np.asarray(x, np.float64)
+        values = {c["name"]: _values(c, x[:, place]) for place, c in enumerate(self.columns)}
+        return pandas.DataFrame(values)
+
+
+def _described(name: Any, values: Any, kind: str | None) -> dict[str, Any]:
+    """Returns the description of one column."""
+    missing = int(values.isna().sum())
+    if missing:
+        raise ValueError(
+            f"The column {name!r} lacks {missing} value(s); drop these rows, or fill them."
+        )
+    kind = _checks.one_of("kind", kind or _kind(name, values), tuple(KINDS))
+    described = {"name": name, "kind": kind, "dtype": str(values.dtype)}
+    if kind in ("binary", "categorical"):
+        return {**described, **_categories(name, values, kind)}
+    numbers = _as_numbers(name, values)
+    if kind == "count" and not np.all((numbers >= 0) & (numbers == np.round(numbers))):
+        raise ValueError(
+            f"The column {name!r} is said to be counts; expected whole numbers of at least 0."
+        )
+    if kind == "real":
+        mean, stddev = float(numbers.mean()), float(numbers.std())
+        described |= {"mean": mean, "stddev": stddev if stddev > 0.0 else 1.0}
+    return described
+
+
+def _kind(name: Any, values: Any) -> str:
+    """Returns the kind that the values of a column speak for."""
+    dtype = values.dtype
+    numeric = getattr(dtype, "kind", "O") in "iuf" and str(dtype) != "category"
+    if getattr(dtype, "kind", "O") in "mMc":
+        raise ValueError(
+            f"The column {name!r} holds {dtype}; expected numbers, words, truth values or a "
+            "pandas categorical. Turn it into one of these, or drop it."
+        )
+    if str(dtype) == "category":
+        return "binary" if len(dtype.categories) == 2 else "categorical"
+    if values.nunique() == 2:
+        return "binary"
+    if not numeric:
+        return "binary" if dtype.kind == "b" else "categorical"
+    return "count" if dtype.kind in "iu" and values.min() >= 0 else "real"
+
+
+def _categories(name: Any, values: Any, kind: str) -> dict[str, Any]:
+    """Returns the values of a column in order, as plain numbers and texts."""
+    category = str(values.dtype) == "category"
+    if category:
+        found = list(values.dtype.categories)
+    elif values.dtype.kind == "b":
+        found = [False, True]
+    else:
+        found = sorted(values.unique().tolist())
+    if len(found) < 2 or (kind == "binary" and len(found) > 2):
+        expected = "two" if kind == "binary" else "two or more"
+        raise ValueError(
+            f"The column {name!r} holds {len(found)} different value(s); expected {expected} for "
+            f"the kind {kind!r}. Drop it, or give another kind."
+        )
+    plain = [getattr(value, "item", lambda value=value: value)() for value in found]
+    return {"categories": plain, "ordered": bool(category and values.dtype.ordered)}
+
+
+def _as_numbers(name: Any, values: Any) -> np.ndarray:
+    try:
+        return np.asarray(values, np.float64)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"The column {name!r} holds {values.dtype}; expected numbers.") from error
+
+
+def _numbers(column: Mapping[str, Any], values: Any) -> np.ndarray:
+    """Returns a column of a frame as the numbers of its events, (n,)."""
+    if "categories" not in column:
+        numbers = _as_numbers(column["name"], values)
+        return (numbers - column.get("mean", 0.0)) / column.get("stddev", 1.0)
+    places = {value: place for place, value in enumerate(column["categories"])}
+    found = [places.get(value, -1) for value in values.tolist()]
+    if -1 in found:
+        raise ValueError(
+            f"The column {column['name']!r} holds {values.tolist()[found.index(-1)]!r}; expected "
+            f"one of {_checks.brief(', '.join(map(str, places)))}."
+        )
+    return np.array(found)
+
+
+def _values(column: Mapping[str, Any], x: np.ndarray) -> Any:
+    """Returns one column of events (n,) as a series of the original type."""
+    import pandas
+
+    if "categories" in column:
+        places = np.clip(np.round(x), 0, len(column["categories"]) - 1).astype(int)
+        if column["dtype"] == "category":
+            dtype = pandas.CategoricalDtype(list(column["categories"]), column["ordered"])
+            return pandas.Series(pandas.Categorical.from_codes(places, dtype=dtype))
+        chosen = [column["categories"][place] for place in places]
+        return pandas.Series(chosen).astype(column["dtype"])
+    numbers = x * column.get("stddev", 1.0) + column.get("mean", 0.0)
+    whole = column["dtype"].lower().lstrip("u").startswith("int") or column["kind"] == "count"
+    return pandas.Series(np.round(numbers) if whole else numbers).astype(column["dtype"])
