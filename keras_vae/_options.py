@@ -210,7 +210,8 @@ Likelihood = Annotated[
 Posterior = Annotated[
     str | None,
     typer.Option(
-        help="q(z|x): diagonal_normal, or point for a plain autoencoder." + _or(Config.posterior)
+        help="q(z|x): diagonal_normal, full_normal, low_rank_normal:rank=4, "
+        "autoregressive_flow:steps=4, or point for a plain autoencoder." + _or(Config.posterior)
     ),
 ]
 Prior = Annotated[

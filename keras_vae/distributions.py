@@ -155,9 +155,86 @@ def independent(distribution: Any, ndims: int) -> Any:
     return _tfd().Independent(distribution, ndims) if ndims else distribution
 
 
+def full_normal(loc: Tensor, scale: Tensor) -> Any:
+    """Returns Normal(loc, scale scale^T) over vectors, for a lower triangular scale (..., D, D)."""
+    return _tfd().MultivariateNormalTriL(loc, scale)
+
+
+def low_rank_normal(loc: Tensor, diagonal: Tensor, factor: Tensor) -> Any:
+    """Returns Normal(loc, diag(diagonal) + factor factor^T) over vectors.
+
+    Args:
+        loc: (..., D).
+        diagonal: Positive, (..., D).
+        factor: (..., D, R).
+    """
+    return _tfd().MultivariateNormalDiagPlusLowRankCovariance(loc, diagonal, factor)
+
+
+def mixture(logits: Tensor, components: Any) -> Any:
+    """Returns the mixture of the components of a distribution of batch shape (K,)."""
+    return _tfd().MixtureSameFamily(_tfd().Categorical(logits=logits), components)
+
+
+def transformed(
+    base: Any,
+    forward: Callable[[Tensor], tuple[Tensor, Tensor]],
+    inverse: Callable[[Tensor], tuple[Tensor, Tensor]],
+) -> Any:
+    """Returns the distribution of forward(x), x of a base over vectors.
+
+    Args:
+        base: A distribution over vectors of D.
+        forward: Maps x (..., D) to y and log |dy/dx| (...).
+        inverse: Maps y (..., D) to x and log |dy/dx| (...).
+    """
+    from tensorflow_probability import bijectors
+
+    bijector = bijectors.Inline(
+        forward_fn=lambda x: forward(x)[0],
+        inverse_fn=lambda y: inverse(y)[0],
+        forward_log_det_jacobian_fn=lambda x: forward(x)[1],
+        inverse_log_det_jacobian_fn=lambda y: -inverse(y)[1],
+        forward_min_event_ndims=1,
+    )
+    return _tfd().TransformedDistribution(base, bijector)
+
+
+def low_rank_root(factor: Tensor) -> Tensor:
+    """Returns the Cholesky root of I + V^T V, (..., R, R), whose determinant is I + V V^T's.
+
+    Args:
+        factor: V, (..., D, R).
+    """
+    within = tf.matmul(factor, factor, transpose_a=True)
+    return tf.linalg.cholesky(tf.eye(factor.shape[-1], dtype=factor.dtype) + within)
+
+
 def kl_divergence(q: Any, p: Any) -> Tensor | None:
     """Returns KL(q || p) in closed form, in nats, or None where no closed form is known."""
+    tfd = _tfd()
+    to_normals = isinstance(p, tfd.Independent) and isinstance(p.distribution, tfd.Normal)
+    if to_normals and isinstance(q, tfd.MultivariateNormalTriL):
+        return _kl_to_normals(q, p.distribution, q.scale.log_abs_determinant())
+    if to_normals and isinstance(q, tfd.MultivariateNormalDiagPlusLowRankCovariance):
+        stddev = tf.sqrt(q.cov_diag_factor)
+        root = low_rank_root(q.cov_perturb_factor / stddev[..., None])
+        diagonal = tf.concat([stddev, tf.linalg.diag_part(root)], -1)
+        return _kl_to_normals(q, p.distribution, tf.reduce_sum(tf.math.log(diagonal), -1))
     try:
-        return _tfd().kl_divergence(q, p)
+        return tfd.kl_divergence(q, p)
     except NotImplementedError:
         return None
+
+
+def _kl_to_normals(q: Any, p: Any, log_volume: Tensor) -> Tensor:
+    """Returns KL(q || p) of a correlated normal to independent ones, which the library lacks.
+
+    Args:
+        q: A normal over vectors of D.
+        p: Normals, batch shape (D,).
+        log_volume: Half the log-determinant of q's covariance.
+    """
+    scaled = (q.variance() + tf.math.squared_difference(q.mean(), p.mean())) / p.variance()
+    by_dimension = 0.5 * (scaled - 1.0) + tf.math.log(p.stddev())
+    return tf.reduce_sum(by_dimension, -1) - log_volume

@@ -89,6 +89,13 @@ TABLE = [
     Member("likelihood", "table", lambda: LIKELIHOODS.Table(COLUMNS), slow=True),
     Member("posterior", "diagonal_normal", kv.posteriors.DiagonalNormal),
     Member("posterior", "point", kv.posteriors.Point, AUTOENCODER),
+    Member("posterior", "full_normal", kv.posteriors.FullNormal),
+    Member("posterior", "low_rank_normal", lambda: kv.posteriors.LowRankNormal(rank=1)),
+    Member(
+        "posterior",
+        "autoregressive_flow",
+        lambda: kv.posteriors.AutoregressiveFlow(steps=2, widths=8, context=4),
+    ),
     Member("prior", "standard_normal", kv.priors.StandardNormal),
     Member("latent", "single", lambda: kv.latents.Single(3, "diagonal_normal")),
     Member("objective", "elbo", lambda: kv.objectives.ELBO(beta=0.5, samples=2)),

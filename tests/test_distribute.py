@@ -41,6 +41,9 @@ CASES = {
     "autoencoder": {"posterior": "point", "objective": "reconstruction"},
     "regularised": {"encoder": Regularised},
     "add_loss": {"encoder": Penalised},
+    "full_normal": {"posterior": "full_normal"},
+    "low_rank_normal": {"posterior": "low_rank_normal:rank=1"},
+    "autoregressive_flow": {"posterior": "autoregressive_flow:steps=2,widths=8,context=4"},
     "warm-up": {"objective": "elbo:beta=linear(steps=5),samples=3"},
 }
 
@@ -63,7 +66,7 @@ def batches(x, weighted=False):
 
 def fed(shape, step):
     """Noise that is the same for every example, wherever it is, and differs by step."""
-    row = tf.stack([0.7, -1.2]) * tf.cos(tf.cast(step, tf.float32))
+    row = tf.cos(tf.range(1.0, tf.cast(shape[-1], tf.float32) + 1.0) + tf.cast(step, tf.float32))
     return tf.broadcast_to(row, shape)
 
 

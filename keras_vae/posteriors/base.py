@@ -15,15 +15,19 @@ class Posterior(Part):
     """q(z|x). A posterior maps noise to z; it never draws.
 
     A new posterior writes `params_size(latent_dim)`, `_draw(params, noise)` and
-    `_distribution(params)` (elementwise if factorised) or `_log_prob(params, z)`. It declares:
+    `_distribution(params)` (elementwise if factorised) or `_log_prob(params, z)`. Where the
+    distribution does not know its moments or marginals, it overrides `_mean`, `_stddev`,
+    `_covariance` or `_marginals`. It declares:
 
     Attributes:
         offers: Which of these it can do: "density" (q(z|x) can be evaluated), "path" (gradients
             pass through the draw), "moments" (mean and covariance), "marginals" (one-dimensional
             marginals can be evaluated), "factorised" (the dimensions are independent).
+        density_passes: How many passes through a network q(z|x) takes at a z that it did not draw.
     """
 
     offers: frozenset[str] = frozenset()
+    density_passes: int = 0
     shapes = ("features_shape", "latent_dim")
     latent_dim: int
 
@@ -60,6 +64,21 @@ class Posterior(Part):
         elements = self._distribution(params).log_prob(z)
         return tf.reduce_sum(elements, -1) if "factorised" in self.offers else elements
 
+    def _mean(self, params: Tensor) -> Tensor:
+        return self._distribution(params).mean()
+
+    def _stddev(self, params: Tensor) -> Tensor:
+        return self._distribution(params).stddev()
+
+    def _covariance(self, params: Tensor) -> Tensor:
+        distribution = self._distribution(params)
+        if "factorised" in self.offers:
+            return tf.linalg.diag(distribution.variance())
+        return distribution.covariance()
+
+    def _marginals(self, params: Tensor) -> Any:
+        return self._distribution(params)
+
 
 class BoundPosterior:
     """q(z|x) of one batch. `params` (B, P) are float32."""
@@ -91,22 +110,19 @@ class BoundPosterior:
 
     def mean(self) -> Tensor:
         """Returns the mean of q(z|x), (B, D)."""
-        return self._posterior._distribution(self._params).mean()
+        return self._posterior._mean(self._params)
 
     def stddev(self) -> Tensor:
         """Returns the standard deviation of each latent dimension, (B, D)."""
-        return self._posterior._distribution(self._params).stddev()
+        return self._posterior._stddev(self._params)
 
     def covariance(self) -> Tensor:
         """Returns the covariance of q(z|x), (B, D, D)."""
-        distribution = self._posterior._distribution(self._params)
-        if "factorised" in self.offers:
-            return tf.linalg.diag(distribution.variance())
-        return distribution.covariance()
+        return self._posterior._covariance(self._params)
 
     def marginals(self) -> Any:
         """Returns the one-dimensional marginals, batch shape (B, D)."""
-        return self._posterior._distribution(self._params)
+        return self._posterior._marginals(self._params)
 
     def distribution(self) -> Any:
         """Returns q(z|x) as a TensorFlow Probability distribution over vectors of D."""
