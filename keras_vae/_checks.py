@@ -173,12 +173,16 @@ class Support(NamedTuple):
         remedy: What to do with values outside.
         whole: Whether it holds nothing but the values that a discrete likelihood gives
             probabilities to.
+        least: The least value, or -inf.
+        greatest: The greatest value, or inf.
     """
 
     words: str
     contains: Callable[[Any], Any]
     remedy: str
     whole: bool = False
+    least: float = -math.inf
+    greatest: float = math.inf
 
 
 def is_whole(x: Any) -> Any:
@@ -199,7 +203,7 @@ def levels(count: int, highest: float) -> Support:
         return (place > -0.5) & (place < count - 0.5) & near
 
     remedy = "Say with levels=... and high=... which levels the data has"
-    return Support(words, contains, f"{remedy}, or choose a likelihood for real values.", True)
+    return Support(words, contains, f"{remedy}, or choose a likelihood for real values.", True, 0.0, highest)
 
 
 def classes(count: int) -> Support:
@@ -209,6 +213,8 @@ def classes(count: int) -> Support:
         lambda x: (x >= 0.0) & (x < count) & is_whole(x),
         "Number the classes from 0 on, or give the likelihood as many as there are.",
         True,
+        0.0,
+        count - 1.0,
     )
 
 
@@ -220,7 +226,7 @@ def one_hot() -> Support:
         return ((x == 0.0) | (x == 1.0)) & (total == 1.0)
 
     remedy = "Encode the classes one-hot, or give them as whole numbers (one_hot=False)."
-    return Support("one 1 among 0s on the last axis", contains, remedy, True)
+    return Support("one 1 among 0s on the last axis", contains, remedy, True, 0.0, 1.0)
 
 
 #: The supports that likelihoods and data declare, by name.
@@ -234,18 +240,23 @@ SUPPORTS: dict[str, Support] = {
         "finite numbers above 0",
         lambda x: (x > 0.0) & (x < math.inf),
         "Shift the data, or choose a likelihood for all real values such as 'normal'.",
+        least=0.0,
     ),
     "unit_interval": Support(
         "numbers between 0 and 1",
         lambda x: (x >= 0.0) & (x <= 1.0),
         "Divide grey levels 0..255 by 255, or choose a likelihood for real values such as "
         "'normal'.",
+        least=0.0,
+        greatest=1.0,
     ),
     "open_unit_interval": Support(
         "numbers between 0 and 1, but neither",
         lambda x: (x > 0.0) & (x < 1.0),
         "Squeeze the data, such as by (x * (n - 1) + 0.5) / n for n examples, or choose "
         "'continuous_bernoulli', whose interval has its ends.",
+        least=0.0,
+        greatest=1.0,
     ),
     "count": Support(
         "counts, that is whole numbers of at least 0",
@@ -253,6 +264,7 @@ SUPPORTS: dict[str, Support] = {
         "Give raw counts, neither normalised nor as logarithms, or choose a likelihood for real "
         "values such as 'normal'.",
         True,
+        least=0.0,
     ),
 }
 

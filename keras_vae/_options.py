@@ -215,7 +215,11 @@ Posterior = Annotated[
     ),
 ]
 Prior = Annotated[
-    str | None, typer.Option(help="p(z), such as standard_normal." + _or(Config.prior))
+    str | None,
+    typer.Option(
+        help="p(z): standard_normal, or learned: mixture:components=10, vamp:components=500 or "
+        "flow:steps=6." + _or(Config.prior)
+    ),
 ]
 Objective = Annotated[
     str | None,

@@ -51,6 +51,20 @@ class Inputs(NamedTuple):
     given: Given
 
 
+class NetworkInput(NamedTuple):
+    """What the encoder sees of an event.
+
+    Attributes:
+        shape: Without the batch axis.
+        least: The least value it may hold, or -inf.
+        greatest: The greatest, or inf.
+    """
+
+    shape: tuple[int, ...]
+    least: float
+    greatest: float
+
+
 class PathGate:
     """An identity on z whose gradient an objective may scale after the draw.
 

@@ -4,6 +4,7 @@ Only a latent model knows the structure of z. The ordinary one, `Single`, joins 
 one prior; a model of several stochastic layers is another.
 """
 
+import warnings
 from typing import Any
 
 import keras
@@ -12,9 +13,12 @@ import tensorflow as tf
 from keras_vae import _checks, _registry, distributions
 from keras_vae._parts import Part
 from keras_vae._registry import register
-from keras_vae._types import Given, LatentDraw, PathGate, Tensor
+from keras_vae._types import Given, LatentDraw, NetworkInput, PathGate, Tensor
 from keras_vae.posteriors import Posterior
 from keras_vae.priors import Prior
+
+#: A density of p(z) that takes more passes through a network than this is warned of.
+_MOST_PASSES = 1000
 
 
 class LatentModel(Part):
@@ -28,6 +32,8 @@ class LatentModel(Part):
         output_dim: F, the length of what the decoder is fed.
         offers: What its posterior offers; see `Posterior`.
         inference_layers: The layers that belong to q(z|x); the rest belongs to the generative side.
+        network_input: Set before the weights are made: what the encoder sees.
+        examples: How many examples `adapt` would start from.
     """
 
     shapes = ("features_shape",)
@@ -36,6 +42,8 @@ class LatentModel(Part):
     output_dim: int
     offers: frozenset[str] = frozenset()
     inference_layers: list[keras.layers.Layer]
+    network_input: NetworkInput | None = None
+    examples: int = 0
 
     def infer(self, features: Tensor, given: Given, noise: Tensor, path: bool) -> LatentDraw:
         """Returns S draws of q(z|x) for noise (S, B, N), with their densities and the KL."""
@@ -57,6 +65,9 @@ class LatentModel(Part):
         """Hook: draws of p(z) made of standard normal noise (S, B, D); None to draw by seeds."""
         return None
 
+    def adapt(self, inputs: Tensor) -> None:
+        """Hook: starts from network inputs of the data, at most `examples` of them, (n, ...)."""
+
     def to_decoder(self, z: Tensor, given: Given) -> Tensor:
         """Hook: what the decoder is fed, (..., F), for z (..., D); z itself by default."""
         return z
@@ -70,6 +81,9 @@ class Single(LatentModel):
         latent_dim: D.
         posterior: Name, instance or config.
         prior: Name, instance or config.
+
+    Raises:
+        ValueError: for a prior that needs of q(z|x) what the posterior does not offer.
     """
 
     def __init__(
@@ -85,11 +99,29 @@ class Single(LatentModel):
         self.offers = self.posterior.offers
         self.output_dim = self.latent_dim
         self.inference_layers = [self.posterior]
+        self.examples = self.prior.examples
+        lacking = self.prior.needs - self.offers
+        if lacking:
+            raise ValueError(
+                f"The prior {self.prior.short_name!r} needs a posterior that offers "
+                f"{', '.join(sorted(lacking))}, which {self.posterior.short_name!r} does not. "
+                "Choose another posterior, such as 'diagonal_normal', or another prior, such as "
+                "'standard_normal'."
+            )
 
     def _setup(self, features_shape: tuple[int, ...]) -> None:
         self.posterior.setup(features_shape, self.latent_dim)
+        self.prior.network_input = self.network_input
         self.prior.setup(self.latent_dim)
         self.noise_size = self.posterior.noise_size
+        passes = self.prior.posterior_densities * self.posterior.density_passes
+        if passes > _MOST_PASSES:
+            warnings.warn(
+                f"Each density of the prior {self.prior.short_name!r} takes {passes:,} passes "
+                f"through the networks of the posterior {self.posterior.short_name!r}, so steps "
+                "will be slow; fewer components, steps or latent dimensions make them faster.",
+                stacklevel=2,
+            )
 
     def infer(self, features: Tensor, given: Given, noise: Tensor, path: bool) -> LatentDraw:
         """Returns S draws of q(z|x) for noise (S, B, N), with their densities and the KL."""
@@ -129,6 +161,10 @@ class Single(LatentModel):
     def log_prior(self, z: Tensor, given: Given) -> Tensor:
         """Returns log p(z), (...), for z (..., D)."""
         return self.prior.bind(given).log_prob(z)
+
+    def adapt(self, inputs: Tensor) -> None:
+        """Starts the prior from network inputs of the data, (n, ...)."""
+        self.prior.adapt(inputs)
 
     def prior_draws(self, noise: Tensor, given: Given) -> Tensor | None:
         """Returns draws of p(z) made of noise (S, B, D), or None where the prior needs seeds."""

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from keras_vae import _checks, _registry, networks
 from keras_vae._registry import PACKAGE
+from keras_vae._types import NetworkInput
 from keras_vae.graph import Graph
 from keras_vae.inference import Inference
 from keras_vae.latents import LatentModel, Single
@@ -21,6 +22,9 @@ from keras_vae.objectives import Objective
 from keras_vae.posteriors import Posterior
 from keras_vae.priors import Prior
 from keras_vae.training import Training
+
+#: What `fit_prior` copies, besides the posterior.
+_PARTS = ("encoder", "decoder", "likelihood", "objective", "sampling")
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
@@ -134,6 +138,7 @@ class VAE(Inference, Training):
         params_shape = self.likelihood.params_shape(self.event_shape)
         seen = self.likelihood.network_shape(self.event_shape)
         self.encoder = encoder or maker.encoder(seen)
+        self.latent.network_input = _network_input(self.likelihood)
         self.latent.setup(_output_shape("encoder", self.encoder, seen))
         self.decoder = decoder or maker.decoder(self.latent.output_dim, params_shape)
         received = _output_shape("decoder", self.decoder, (self.latent.output_dim,))
@@ -160,7 +165,8 @@ class VAE(Inference, Training):
 
         Training then need not find out first which pixels are always black. What is learned in few
         epochs is better for it; docs/defaults.md has the measurement. Call it before `fit`. Where
-        the likelihood has no such start, or the last layer no bias, it does nothing.
+        the likelihood has no such start, or the last layer no bias, it leaves the decoder as it is.
+        A Vamp prior starts its pseudo-inputs at examples drawn at random.
 
         Args:
             data: Batches of x (B, E) or (x, ...), or one array (n, E).
@@ -171,11 +177,13 @@ class VAE(Inference, Training):
         """
         batches = data.take(max_batches) if isinstance(data, tf.data.Dataset) else [data]
         total, squares, count = 0.0, 0.0, 0
+        rows = _Rows(self.latent.examples)
         for batch in batches:
             first = batch[0] if isinstance(batch, tuple) else batch
             x = np.asarray(_checks.event_of(first), np.float64)
             self._check_shape(x.shape)
             total, squares, count = total + x.sum(0), squares + np.square(x).sum(0), count + len(x)
+            rows.add(x)
         if not count:
             raise ValueError("data holds no example; expected at least one to start from.")
         mean = total / count
@@ -185,6 +193,82 @@ class VAE(Inference, Training):
         )
         if params is not None:
             networks.set_output(self.decoder, params.numpy())
+        if self.latent.examples:
+            self.latent.adapt(self.likelihood.to_network(tf.constant(rows.kept, tf.float32)))
+
+    def fit_prior(
+        self, data: Any, prior: str | Prior = "mixture", samples: int = 1, seed: int = 0
+    ) -> "VAE":
+        """Returns a VAE of the same parts with a prior fitted to the codes of data.
+
+        The decoder learned what to make of codes, draws of q(z) = E_x[q(z|x)]. Where these are not
+        spread as p(z), samples are better from a prior that is. This model stays as it is, and the
+        new one shares no weight with it. It is compiled like this one, with a new optimiser.
+
+        Args:
+            data: Batches of x (B, E) or (x, ...), or one array (n, E); what this model was trained
+                on.
+            prior: "mixture", "flow", or any prior with weights, by name, config or instance.
+            samples: Codes drawn of each example.
+            seed: Of the draws, of a tenth of the examples that is held out, and of the order.
+
+        Raises:
+            ValueError: for a latent model without one prior, a prior without weights, or fewer than
+                two examples.
+
+        Reference: Ghosh et al., From Variational to Deterministic Autoencoders, 2020, section 4.
+        """
+        new = self._with_prior(prior)
+        codes = self._codes(data, _checks.integer("samples", samples), seed)
+        order = np.random.default_rng(seed).permutation(codes.shape[1])
+        held_out, rest = np.split(order, [max(1, len(order) // 10)])
+        sets = [codes[:, rows].reshape(-1, codes.shape[2]) for rows in (rest, held_out)]
+        fitted: Any = new.latent
+        fitted.prior.fit_codes(*sets, new.graph.given(), seed)
+        return new
+
+    def _with_prior(self, prior: Any) -> "VAE":
+        """Returns a copy of the model, weights and all, but for a new prior."""
+        if not isinstance(self.latent, Single):
+            raise ValueError(
+                f"The latent model {self.latent.short_name!r} has no single prior to fit; expected "
+                "'single', which joins one posterior and one prior."
+            )
+        config = self.get_config()
+        made = _registry.get("prior", prior)
+        config["latent"]["config"]["prior"] = keras.saving.serialize_keras_object(made)
+        with self.distribute_strategy.scope():
+            new = type(self).from_config(config)
+        for part in _PARTS:
+            getattr(new, part).set_weights(getattr(self, part).get_weights())
+        new.latent.posterior.set_weights(self.latent.posterior.get_weights())
+        if self.compiled:
+            with self.distribute_strategy.scope():
+                new.compile_from_config(self.get_compile_config())
+        return new
+
+    def _codes(self, data: Any, samples: int, seed: Any) -> np.ndarray:
+        """Returns draws of q(z|x) for every example of data, (S, n, D)."""
+        if not isinstance(data, tf.data.Dataset):
+            array = np.asarray(data, np.float32)
+            data = [array[first : first + 256] for first in range(0, len(array), 256)]
+        base = tf.constant(_checks.seed_pair(seed))
+
+        @tf.function(reduce_retracing=True)
+        def draw(x: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
+            # By the place, so that equal examples have codes of their own.
+            own = tf.random.experimental.stateless_fold_in(base, number)
+            shape = [samples, tf.shape(x)[0], self.latent.noise_size]
+            return self.graph.posterior(x).draw(tf.random.stateless_normal(shape, own))[0]
+
+        codes = []
+        for number, batch in enumerate(data):
+            x = tf.cast(batch[0] if isinstance(batch, tuple) else batch, tf.float32)
+            self._check_shape(tuple(x.shape))
+            codes.append(draw(x, tf.constant(number)).numpy())
+        if sum(part.shape[1] for part in codes) < 2:
+            raise ValueError("data holds fewer than two examples; expected those trained on.")
+        return np.concatenate(codes, 1)
 
     def export(self, *args: Any, **kwargs: Any) -> None:
         """Refuses: `keras_vae.export.saved_model(vae, path)` writes all signatures.
@@ -246,6 +330,39 @@ def load(path: Any) -> VAE:
     if not isinstance(model, VAE):
         raise ValueError(f"{file} holds a {type(model).__name__}; expected a keras_vae.VAE.")
     return model
+
+
+class _Rows:
+    """At most `count` rows of batches, each subset of that size as likely as any other."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.kept: Any = None
+        self._tickets = np.empty(0)
+        self._rng = np.random.default_rng(np.random.randint(0, 2**31))
+
+    def add(self, rows: np.ndarray) -> None:
+        """Keeps the rows whose tickets, drawn at random, are the lowest so far."""
+        if not self.count:
+            return
+        tickets = np.concatenate([self._tickets, self._rng.random(len(rows))])
+        every = rows if self.kept is None else np.concatenate([self.kept, rows])
+        lowest = np.argsort(tickets)[: self.count]
+        self.kept, self._tickets = every[lowest], tickets[lowest]
+
+
+def _network_input(likelihood: Likelihood) -> NetworkInput:
+    """Returns what the encoder sees of events: shape and range.
+
+    The range is that of the support's ends, as the encoder sees them.
+    """
+    support = _checks.support(likelihood.support)
+    ends = [tf.fill((1, *likelihood.event_shape), end) for end in (support.least, support.greatest)]
+    seen = [likelihood.to_network(end).numpy() for end in ends]
+    least, greatest = float(np.min(seen)), float(np.max(seen))
+    shape = tuple(seen[0].shape[1:])
+    known = least < greatest  # else NaN, or what an infinite end became
+    return NetworkInput(shape, *((least, greatest) if known else (-np.inf, np.inf)))
 
 
 def _output_shape(role: str, network: keras.Model, input_shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -6,6 +6,8 @@ from typing import Any
 from keras_vae.likelihoods import Normal, Table, ZeroInflatedNegativeBinomial
 from keras_vae.model import VAE
 from keras_vae.objectives import ELBO
+from keras_vae.posteriors import AutoregressiveFlow
+from keras_vae.priors import Vamp
 from keras_vae.schedules import Schedule
 
 
@@ -118,3 +120,37 @@ def table_vae(
     """
     likelihood = Table(Table.describe(frame, kinds))
     return VAE((len(likelihood.columns),), latent_dim, likelihood=likelihood, **kwargs)
+
+
+def iaf_vae(event_shape: tuple[int, ...], latent_dim: int, steps: int = 4, **kwargs: Any) -> VAE:
+    """Returns a VAE whose posterior is an inverse autoregressive flow.
+
+    It can follow exact posteriors that are skewed or correlated, so the bound is tighter.
+
+    Args:
+        event_shape: E.
+        latent_dim: D.
+        steps: Of the flow.
+        **kwargs: Other arguments of `VAE`.
+
+    Reference: Kingma et al., Improved Variational Inference with Inverse Autoregressive Flow, 2016.
+    """
+    return VAE(event_shape, latent_dim, posterior=AutoregressiveFlow(steps), **kwargs)
+
+
+def vamp_vae(
+    event_shape: tuple[int, ...], latent_dim: int, components: int = 500, **kwargs: Any
+) -> VAE:
+    """Returns a VAE whose prior is the mixture of the posteriors of learned pseudo-inputs.
+
+    Call `adapt` before `fit`, so that pseudo-inputs start at examples.
+
+    Args:
+        event_shape: E.
+        latent_dim: D.
+        components: Pseudo-inputs.
+        **kwargs: Other arguments of `VAE`.
+
+    Reference: Tomczak and Welling, VAE with a VampPrior, 2018.
+    """
+    return VAE(event_shape, latent_dim, prior=Vamp(components), **kwargs)

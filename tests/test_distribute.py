@@ -44,6 +44,9 @@ CASES = {
     "full_normal": {"posterior": "full_normal"},
     "low_rank_normal": {"posterior": "low_rank_normal:rank=1"},
     "autoregressive_flow": {"posterior": "autoregressive_flow:steps=2,widths=8,context=4"},
+    "mixture": {"prior": "mixture:components=3"},
+    "vamp": {"prior": "vamp:components=4,learned_weights=true"},
+    "flow": {"prior": "flow:steps=2,widths=8"},
     "warm-up": {"objective": "elbo:beta=linear(steps=5),samples=3"},
 }
 

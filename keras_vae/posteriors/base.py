@@ -87,6 +87,7 @@ class BoundPosterior:
         self._posterior = posterior
         self._params = params
         self.offers = posterior.offers
+        self.noise_size = posterior.noise_size
 
     def draw(self, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Returns z (S, B, D) and log q(z|x) (S, B) for noise (S, B, N)."""

@@ -1,12 +1,18 @@
-"""The contract of p(z)."""
+"""The contract of p(z), and how a prior is fitted to codes."""
 
 from typing import Any
 
+import keras
+import numpy as np
 import tensorflow as tf
 
 from keras_vae import distributions
 from keras_vae._parts import Part
-from keras_vae._types import Given, Tensor
+from keras_vae._types import Given, NetworkInput, Tensor
+
+#: How a prior is fitted to codes: batches of this size, Adam's rate, at most so many epochs, and
+#: so many without a better fit to held-out codes end it.
+_BATCH, _RATE, _EPOCHS, _PATIENCE = 256, 1e-3, 300, 15
 
 
 class Prior(Part):
@@ -18,9 +24,17 @@ class Prior(Part):
 
     Attributes:
         offers: "factorised" if the dimensions are independent.
+        needs: What it asks of the posterior; see `Posterior.offers`.
+        posterior_densities: How many densities q(z|u) it evaluates at each z.
+        examples: How many examples it would start from, where `adapt` has any for it.
+        network_input: Set before the weights are made: what the encoder sees.
     """
 
     offers: frozenset[str] = frozenset()
+    needs: frozenset[str] = frozenset()
+    posterior_densities: int = 0
+    examples: int = 0
+    network_input: NetworkInput | None = None
     shapes = ("latent_dim",)
     latent_dim: int
 
@@ -35,6 +49,69 @@ class Prior(Part):
     def _distribution(self, given: Given) -> Any:
         """Hook: the distribution of z."""
         raise NotImplementedError
+
+    def adapt(self, inputs: Tensor) -> None:
+        """Hook: starts from network inputs of the data, at most `examples` of them, (n, ...)."""
+
+    def fit_codes(self, codes: np.ndarray, held_out: np.ndarray, given: Given, seed: int) -> None:
+        """Fits the weights to codes, draws of q(z); by maximum likelihood unless overridden.
+
+        Training stops when the held-out codes are no longer fitted better, and goes back to the
+        weights that fitted them best.
+
+        Args:
+            codes: (n, D) float32.
+            held_out: Codes of other examples, (m, D).
+            given: The side inputs.
+            seed: Of the order.
+
+        Raises:
+            ValueError: if the prior has no weights to train.
+        """
+        if not self.trainable_variables:
+            raise ValueError(
+                f"The prior {self.short_name!r} has no weights that codes could be fitted by; "
+                "expected another, such as 'mixture' or 'flow'."
+            )
+        self._start_at(codes)
+        _maximise_likelihood(self, codes, held_out, given, seed)
+
+    def _start_at(self, codes: np.ndarray) -> None:
+        """Hook: where maximum likelihood starts, given codes (n, D)."""
+
+
+def _maximise_likelihood(
+    prior: Prior, codes: np.ndarray, held_out: np.ndarray, given: Given, seed: int
+) -> None:
+    variables = prior.trainable_variables
+    optimizer = keras.optimizers.Adam(_RATE)
+    optimizer.build(variables)
+
+    def loss(z: Tensor) -> Tensor:
+        return -tf.reduce_mean(prior.bind(given).log_prob(z))
+
+    @tf.function(reduce_retracing=True)
+    def step(z: Tensor) -> None:
+        with tf.GradientTape() as tape:
+            value = loss(z)
+        optimizer.apply(tape.gradient(value, variables), variables)
+
+    score = tf.function(loss)
+    rng = np.random.default_rng(seed)
+    best, kept, waited = float(score(held_out)), [v.numpy() for v in variables], 0
+    for _ in range(_EPOCHS):
+        order = rng.permutation(len(codes))
+        for first in range(0, len(codes), _BATCH):
+            step(tf.constant(codes[order[first : first + _BATCH]]))
+        value = float(score(held_out))
+        if value < best:
+            best, kept, waited = value, [v.numpy() for v in variables], 0
+        else:
+            waited += 1
+            if waited == _PATIENCE:
+                break
+    for variable, value in zip(variables, kept):
+        variable.assign(value)
 
 
 class BoundPrior:
