@@ -18,7 +18,7 @@ from keras_vae.likelihoods import Likelihood
 
 NOTHING = Given()
 #: Rows (samples times examples) that one chunk of samples holds, and at most how many numbers in
-#: the decoder's widest layer: large matrix products, in memory that does not grow.
+#: the decoder's widest layer or the prior's density: large products, in memory that does not grow.
 CHUNK_ROWS, CHUNK_ELEMENTS = 2**12, 2**22
 #: Draws from a prior by seeds come in blocks of this size, whatever the chunk.
 BLOCK = 32
@@ -250,7 +250,8 @@ class Graph:
         beyond it in the last chunk count nothing.
         """
         num_samples = tf.convert_to_tensor(num_samples, tf.int32)
-        rows = min(CHUNK_ROWS, CHUNK_ELEMENTS // _widest(self.decoder, self.likelihood.event_size))
+        least = max(self.likelihood.event_size, self.latent.density_size)
+        rows = min(CHUNK_ROWS, CHUNK_ELEMENTS // _widest(self.decoder, least))
         fitting = tf.minimum(num_samples, tf.maximum(1, rows // batch))
         chunks = (num_samples + fitting - 1) // fitting
         chunk = (num_samples + chunks - 1) // chunks

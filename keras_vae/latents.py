@@ -34,6 +34,7 @@ class LatentModel(Part):
         inference_layers: The layers that belong to q(z|x); the rest belongs to the generative side.
         network_input: Set before the weights are made: what the encoder sees.
         examples: How many examples `adapt` would start from.
+        density_size: How many numbers log p(z) of one draw is found from at once.
     """
 
     shapes = ("features_shape",)
@@ -44,6 +45,7 @@ class LatentModel(Part):
     inference_layers: list[keras.layers.Layer]
     network_input: NetworkInput | None = None
     examples: int = 0
+    density_size: int = 0
 
     def infer(self, features: Tensor, given: Given, noise: Tensor, path: bool) -> LatentDraw:
         """Returns S draws of q(z|x) for noise (S, B, N), with their densities and the KL."""
@@ -100,6 +102,7 @@ class Single(LatentModel):
         self.output_dim = self.latent_dim
         self.inference_layers = [self.posterior]
         self.examples = self.prior.examples
+        self.density_size = self.prior.posterior_densities * self.latent_dim
         lacking = self.prior.needs - self.offers
         if lacking:
             raise ValueError(
