@@ -129,6 +129,16 @@ class VAE(Inference, Training):
                 "'reconstruction'."
             )
 
+    def _check_prior(self) -> None:
+        prior = getattr(self.latent, "prior", None)
+        if prior is not None and prior.trainable_variables and not self.objective.trains_prior:
+            raise ValueError(
+                f"The objective {self.objective.short_name!r} does not train the prior, and "
+                f"{prior.short_name!r} has weights to train. Choose the prior 'standard_normal' "
+                "and fit another after the training, by fit_prior, or choose another objective, "
+                "such as 'elbo'."
+            )
+
     def _build_parts(self, network: Any, encoder: Any, decoder: Any) -> None:
         """Makes every weight, so that loading finds all of them, `call` or not."""
         maker = networks.get(network, self.event_shape)
@@ -140,6 +150,7 @@ class VAE(Inference, Training):
         self.encoder = encoder or maker.encoder(seen)
         self.latent.network_input = _network_input(self.likelihood)
         self.latent.setup(_output_shape("encoder", self.encoder, seen))
+        self._check_prior()
         self.decoder = decoder or maker.decoder(self.latent.output_dim, params_shape)
         received = _output_shape("decoder", self.decoder, (self.latent.output_dim,))
         if received != params_shape:
@@ -203,7 +214,8 @@ class VAE(Inference, Training):
 
         The decoder learned what to make of codes, draws of q(z) = E_x[q(z|x)]. Where these are not
         spread as p(z), samples are better from a prior that is. This model stays as it is, and the
-        new one shares no weight with it. It is compiled like this one, with a new optimiser.
+        new one shares no weight with it. It is compiled like this one, with a new optimiser. Under
+        an objective that does not train the prior, the fitted one is frozen.
 
         Args:
             data: Batches of x (B, E) or (x, ...), or one array (n, E); what this model was trained
@@ -223,8 +235,10 @@ class VAE(Inference, Training):
         order = np.random.default_rng(seed).permutation(codes.shape[1])
         held_out, rest = np.split(order, [max(1, len(order) // 10)])
         sets = [codes[:, rows].reshape(-1, codes.shape[2]) for rows in (rest, held_out)]
-        fitted: Any = new.latent
-        fitted.prior.fit_codes(*sets, new.graph.given(), seed)
+        latent: Any = new.latent
+        latent.prior.trainable = True
+        latent.prior.fit_codes(*sets, new.graph.given(), seed)
+        latent.prior.trainable = self.objective.trains_prior
         return new
 
     def _with_prior(self, prior: Any) -> "VAE":
@@ -236,6 +250,7 @@ class VAE(Inference, Training):
             )
         config = self.get_config()
         made = _registry.get("prior", prior)
+        made.trainable = self.objective.trains_prior
         config["latent"]["config"]["prior"] = keras.saving.serialize_keras_object(made)
         with self.distribute_strategy.scope():
             new = type(self).from_config(config)

@@ -360,6 +360,8 @@ def test_an_autoencoder_gets_a_prior_afterwards(binary):
     codes = vae.encode(binary).mean
     assert new.latent.prior.short_name == "mixture"
     assert not new.compiled
+    assert not new.latent.prior.trainable_variables
+    assert new.latent.prior.get_config()["trainable"] is False
     np.testing.assert_allclose(new.sample(5000, seed=0).z.mean(0), codes.mean(0), atol=0.1)
 
 

@@ -22,6 +22,7 @@ class Objective(Part):
         needs: What it asks of the posterior; see `Posterior.offers`.
         path: Whether gradients to the posterior go through the draw alone.
         batch_coupled: Whether examples of a batch influence one another's loss.
+        trains_prior: Whether the loss depends on p(z); else a prior with weights is refused.
     """
 
     shapes = ("latent_dim",)
@@ -29,6 +30,7 @@ class Objective(Part):
     needs: frozenset[str] = frozenset()
     path: bool = False
     batch_coupled: bool = False
+    trains_prior: bool = True
 
     @property
     def terms(self) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ class Reconstruction(Objective):
     """
 
     needs = frozenset()
+    trains_prior = False
 
     @property
     def terms(self) -> tuple[str, ...]:
