@@ -203,7 +203,9 @@ def levels(count: int, highest: float) -> Support:
         return (place > -0.5) & (place < count - 0.5) & near
 
     remedy = "Say with levels=... and high=... which levels the data has"
-    return Support(words, contains, f"{remedy}, or choose a likelihood for real values.", True, 0.0, highest)
+    return Support(
+        words, contains, f"{remedy}, or choose a likelihood for real values.", True, 0.0, highest
+    )
 
 
 def classes(count: int) -> Support:

@@ -128,6 +128,7 @@ class LatentPass:
         draw: The `LatentDraw`.
         step: Scalar int64, the optimiser's step; what schedules are functions of.
         seed: int32[2], for draws of the objective's own.
+        weights: None, or (B,) sample weights, which means over the batch heed.
     """
 
     x: Tensor
@@ -135,6 +136,7 @@ class LatentPass:
     draw: LatentDraw
     step: Tensor
     seed: Tensor
+    weights: Tensor | None = None
 
 
 @dataclass

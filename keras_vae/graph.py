@@ -160,7 +160,7 @@ class Graph:
         if training:
             given = given._replace(observed=self.likelihood.observe(params, x, mask, weights))
         log_px = self.likelihood.log_prob(params, x, given, mask)
-        latent_pass = LatentPass(x, log_px, draw, tf.cast(step, tf.int64), seed)
+        latent_pass = LatentPass(x, log_px, draw, tf.cast(step, tf.int64), seed, weights)
         return Forward(latent_pass, params, given)
 
     def noise(

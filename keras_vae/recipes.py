@@ -5,7 +5,7 @@ from typing import Any
 
 from keras_vae.likelihoods import Normal, Table, ZeroInflatedNegativeBinomial
 from keras_vae.model import VAE
-from keras_vae.objectives import ELBO
+from keras_vae.objectives import DIP, ELBO, MMD, Factor, TotalCorrelation
 from keras_vae.posteriors import AutoregressiveFlow
 from keras_vae.priors import Vamp
 from keras_vae.schedules import Schedule
@@ -154,3 +154,87 @@ def vamp_vae(
     Reference: Tomczak and Welling, VAE with a VampPrior, 2018.
     """
     return VAE(event_shape, latent_dim, prior=Vamp(components), **kwargs)
+
+
+def tc_vae(
+    event_shape: tuple[int, ...],
+    latent_dim: int,
+    beta: float | str | Schedule = 6.0,
+    **kwargs: Any,
+) -> VAE:
+    """Returns a beta-TCVAE: of the KL term the total correlation alone weighs `beta` times as much.
+
+    Latent dimensions become independent, at less cost to the reconstruction than by `beta_vae`.
+
+    Args:
+        event_shape: E.
+        latent_dim: D.
+        beta: A number of at least 0, or a schedule.
+        **kwargs: Other arguments of `VAE`.
+
+    Reference: Chen et al., Isolating Sources of Disentanglement in VAEs, 2018, eq. 4.
+    """
+    return VAE(event_shape, latent_dim, objective=TotalCorrelation(beta), **kwargs)
+
+
+def factor_vae(
+    event_shape: tuple[int, ...],
+    latent_dim: int,
+    weight: float | str | Schedule = 10.0,
+    **kwargs: Any,
+) -> VAE:
+    """Returns a FactorVAE: a discriminator estimates the total correlation that is pressed down.
+
+    Args:
+        event_shape: E.
+        latent_dim: D.
+        weight: Of the total correlation; a number of at least 0, or a schedule.
+        **kwargs: Other arguments of `VAE`.
+
+    Reference: Kim and Mnih, Disentangling by Factorising, 2018, eq. 2.
+    """
+    return VAE(event_shape, latent_dim, objective=Factor(weight), **kwargs)
+
+
+def dip_vae(
+    event_shape: tuple[int, ...],
+    latent_dim: int,
+    kind: int = 2,
+    off_diagonal: float | str | Schedule = 10.0,
+    **kwargs: Any,
+) -> VAE:
+    """Returns a DIP-VAE: the covariance of the codes is pulled towards the identity.
+
+    Args:
+        event_shape: E.
+        latent_dim: D.
+        kind: 1 or 2, DIP-VAE-I or DIP-VAE-II.
+        off_diagonal: Weight of the covariances; that of the variances follows as in the paper.
+        **kwargs: Other arguments of `VAE`.
+
+    Reference: Kumar et al., Variational Inference of Disentangled Latent Concepts from Unlabeled
+    Observations, 2018, eqs. 6 and 7.
+    """
+    return VAE(event_shape, latent_dim, objective=DIP(kind, off_diagonal), **kwargs)
+
+
+def info_vae(
+    event_shape: tuple[int, ...],
+    latent_dim: int,
+    alpha: float = 0.5,
+    lambda_: float = 1000.0,
+    **kwargs: Any,
+) -> VAE:
+    """Returns an InfoVAE: the codes as a whole are pressed towards p(z) by the discrepancy.
+
+    Args:
+        event_shape: E.
+        latent_dim: D.
+        alpha: How much of the mutual information of x and z is rewarded, at most 1: the KL term
+            weighs 1 - alpha. At 1 it is a Wasserstein autoencoder.
+        lambda_: The discrepancy weighs alpha + lambda - 1, at least 0.
+        **kwargs: Other arguments of `VAE`.
+
+    Reference: Zhao, Song and Ermon, InfoVAE, 2019, eq. 6.
+    """
+    return VAE(event_shape, latent_dim, objective=MMD(alpha + lambda_ - 1.0, 1.0 - alpha), **kwargs)

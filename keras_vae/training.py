@@ -126,6 +126,7 @@ class Training(keras.Model):
             ValueError: for data of another shape or outside the likelihood's support.
         """
         options = self._received(_bound(super().fit, x, y, *args, **kwargs))
+        self.objective.begin(_num_examples(options))
         validation = options.get("validation_data")
         if validation is not None:
             parts = validation if isinstance(validation, tuple) else (validation,)
@@ -424,7 +425,11 @@ class Training(keras.Model):
 
         if not output.group_losses:
             return [(target(output.loss), self.trainable_variables)]
-        return [(target(output.group_losses.get(g, output.loss)), vs) for g, vs in groups]
+        followed: dict[int, tuple[Tensor, list[Any]]] = {}  # by loss: each takes a pass backwards
+        for group, variables in groups:
+            loss = output.group_losses.get(group, output.loss)
+            followed.setdefault(id(loss), (loss, []))[1].extend(variables)
+        return [(target(loss), variables) for loss, variables in followed.values()]
 
     def _penalty(self, x: Tensor) -> Tensor:
         """Returns this replica's share of what layers and regularisers add to the loss.
@@ -493,6 +498,14 @@ def _in_words() -> Iterator[None]:
         if distribute.worker_was_lost(error):
             raise ConnectionError(distribute.LOST) from error
         raise
+
+
+def _num_examples(options: dict[str, Any]) -> int | None:
+    """Returns how many examples `fit` is given to train on, or None where that cannot be told."""
+    x = options["x"]
+    if isinstance(x, (np.ndarray, tf.Tensor)):
+        return int(len(x) * (1.0 - (options.get("validation_split") or 0.0)))
+    return getattr(x, "num_examples", None)
 
 
 def _total(losses: list[Tensor]) -> Tensor:

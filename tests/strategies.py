@@ -104,6 +104,31 @@ TABLE = [
     Member("latent", "single", lambda: kv.latents.Single(3, "diagonal_normal")),
     Member("objective", "elbo", lambda: kv.objectives.ELBO(beta=0.5, samples=2)),
     Member("objective", "reconstruction", kv.objectives.Reconstruction),
+    *(
+        Member("objective", "elbo", lambda o=options: kv.objectives.ELBO(**o), label=label)
+        for label, options in {
+            "capacity": {"capacity": "linear(steps=50)", "beta": 4.0},
+            "free-bits": {"free_bits": 0.1, "per_example": True},
+            "sticking": {"gradient": "sticking_the_landing", "samples": 2},
+        }.items()
+    ),
+    Member("objective", "iwae", lambda: kv.objectives.IWAE(3)),
+    Member("objective", "iwae", lambda: kv.objectives.IWAE(3, "dreg"), label="dreg"),
+    Member("objective", "miwae", lambda: kv.objectives.MIWAE(2, 3)),
+    Member("objective", "piwae", lambda: kv.objectives.PIWAE(2, 3)),
+    Member("objective", "ciwae", lambda: kv.objectives.CIWAE(0.3, 3)),
+    Member("objective", "total_correlation", kv.objectives.TotalCorrelation),
+    Member(
+        "objective",
+        "total_correlation",
+        lambda: kv.objectives.TotalCorrelation(2.0, sampling="weighted", data_size=100),
+        label="weighted",
+    ),
+    Member("objective", "dip", kv.objectives.DIP),
+    Member("objective", "dip", lambda: kv.objectives.DIP(1, 2.0, "linear(steps=7)"), label="I"),
+    Member("objective", "mmd", lambda: kv.objectives.MMD(10.0, 0.5, "rbf")),
+    Member("objective", "mmd", kv.objectives.MMD, {"posterior": "point"}, label="wae"),
+    Member("objective", "factor", lambda: kv.objectives.Factor(3.0, 8)),
     Member("schedule", "constant", lambda: kv.schedules.Constant(0.5)),
     Member("schedule", "linear", lambda: kv.schedules.Linear(0.0, 1.0, steps=7)),
     Member("schedule", "cosine", lambda: kv.schedules.Cosine(0.0, 1.0, steps=7)),

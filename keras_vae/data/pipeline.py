@@ -80,7 +80,7 @@ def batches(
     numbers = tf.data.Dataset.from_generator(passes, output_signature=tf.TensorSpec([], tf.int32))
     dataset = numbers.flat_map(epoch).apply(tf.data.experimental.assert_cardinality(steps))
     dataset = dataset.prefetch(tf.data.AUTOTUNE).with_options(_by_example())
-    dataset.passes = passes
+    dataset.passes, dataset.num_examples = passes, split.count
     return dataset
 
 

@@ -1,13 +1,18 @@
 """The contract of an objective: from one forward pass to the loss that training follows."""
 
+import math
 from typing import Any
 
 import tensorflow as tf
 
-from keras_vae import schedules
+from keras_vae import distribute, schedules
 from keras_vae._parts import Part
 from keras_vae._types import LatentPass, LossOutput, Tensor
 from keras_vae.schedules import Schedule
+
+#: How the encoder's gradient is estimated: through everything; through the draw alone; through the
+#: draw alone with squared weights.
+STANDARD, STICKING, DOUBLY = "standard", "sticking_the_landing", "dreg"
 
 
 class Objective(Part):
@@ -55,16 +60,31 @@ class Objective(Part):
         """Hook: the loss and the terms."""
         raise NotImplementedError
 
-    def _weight(self, name: str, value: Any) -> Schedule:
-        """Returns a term's weight as a schedule, checked not to be negative where constant.
+    def begin(self, num_examples: int | None) -> None:
+        """Hook: called by `fit` with how many examples the training data has, None if unknown."""
+
+    @property
+    def scheduled(self) -> tuple[str, ...]:
+        """The names of the weights that change in training, which are logged."""
+        weights = {name: value for name, value in vars(self).items() if isinstance(value, Schedule)}
+        return tuple(n for n, value in weights.items() if not isinstance(value, schedules.Constant))
+
+    def _scheduled_terms(self, latent_pass: LatentPass) -> dict[str, Tensor]:
+        """Returns the values in force of the weights that change, each (B,)."""
+        ones = tf.ones_like(latent_pass.draw.kl)
+        return {name: getattr(self, name)(latent_pass.step) * ones for name in self.scheduled}
+
+    def _weight(self, name: str, value: Any, maximum: float = math.inf) -> Schedule:
+        """Returns a term's weight as a schedule, checked to be in [0, maximum] where constant.
 
         Raises:
-            ValueError, TypeError: for a negative number, or what is neither number nor schedule.
+            ValueError, TypeError: for another number, or what is neither number nor schedule.
         """
         schedule = schedules.get(value)
-        if isinstance(schedule, schedules.Constant) and schedule.value < 0.0:
+        if isinstance(schedule, schedules.Constant) and not 0.0 <= schedule.value <= maximum:
+            least = "of at least 0" if maximum == math.inf else f"between 0 and {maximum:g}"
             raise ValueError(
-                f"{name} is {schedule.value:g}; expected a number of at least 0, or a schedule."
+                f"{name} is {schedule.value:g}; expected a number {least}, or a schedule."
             )
         return schedule
 
@@ -80,6 +100,21 @@ class Objective(Part):
                 "value; give a schedule at construction for a value that changes in training."
             )
         super().__setattr__(name, value)
+
+
+def log_weights(latent_pass: LatentPass) -> Tensor:
+    """Returns log p(x, z) - log q(z|x) of every draw, (S, B)."""
+    draw = latent_pass.draw
+    return latent_pass.log_px + draw.log_pz - draw.log_qz
+
+
+def batch_mean(values: Tensor, weights: Tensor | None) -> Tensor:
+    """Returns the mean of values (B, ...) over the global batch, by the sample weights, (...)."""
+    if weights is None:
+        weights = tf.ones(tf.shape(values)[:1])
+    total = tf.tensordot(weights, values, 1)
+    total, count = distribute.global_sum((total, tf.reduce_sum(weights)))
+    return tf.math.divide_no_nan(total, count)
 
 
 def reconstruction_loss(latent_pass: LatentPass) -> Tensor:
