@@ -225,7 +225,11 @@ class Training(keras.Model):
                 first = {**first, "x": event} if isinstance(first, Mapping) else event
                 return first if alone else (first, *batch[1:])
 
-            return x.enumerate().map(check, num_parallel_calls=tf.data.AUTOTUNE)
+            checked = x.enumerate().map(check, num_parallel_calls=tf.data.AUTOTUNE)
+            for told in ("passes", "num_examples"):  # what keras_vae.data says of its sets
+                if hasattr(x, told):
+                    setattr(checked, told, getattr(x, told))
+            return checked
         if isinstance(x, Iterator):
             return self._checked_batches(x)
         if isinstance(x, (np.ndarray, tf.Tensor, Mapping)):

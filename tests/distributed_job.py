@@ -30,6 +30,7 @@ CASES = {
     for member in TABLE
     if member.family in ("objective", "network", "likelihood", "posterior", "prior", "latent")
     for count in (257, 259, 30)
+    if not getattr(member.make(), "per_replica", False)
 }
 
 

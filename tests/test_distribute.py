@@ -48,6 +48,12 @@ CASES = {
     "vamp": {"prior": "vamp:components=4,learned_weights=true"},
     "flow": {"prior": "flow:steps=2,widths=8"},
     "warm-up": {"objective": "elbo:beta=linear(steps=5),samples=3"},
+    "free bits": {"objective": "elbo:free_bits=0.2,beta=2"},
+    "capacity": {"objective": "elbo:capacity=linear(end=3,steps=5)"},
+    "sticking": {"objective": "elbo:gradient=sticking_the_landing"},
+    "dreg": {"objective": "iwae:samples=3,gradient=dreg"},
+    "piwae": {"objective": "piwae:bounds=2,samples_per_bound=2"},
+    "dip": {"objective": "dip:kind=2"},
 }
 
 
@@ -99,6 +105,16 @@ def test_two_replicas_equal_one_device(case, weighted, binary, two_replicas):
     assert set(logs) == set(others)
     for name in logs:
         np.testing.assert_allclose(others[name], logs[name], rtol=2e-6, atol=1e-6, err_msg=name)
+
+
+@pytest.mark.parametrize("objective", ["total_correlation:data_size=30", "mmd", "factor:widths=8"])
+def test_what_is_coupled_within_a_replica_trains_there(objective, binary, two_replicas):
+    def adam():
+        return keras.optimizers.Adam(0.01)
+
+    _, logs = fit(two_replicas, {"objective": objective}, binary[:30], adam)
+    assert all(np.isfinite(values).all() for values in logs.values())
+    assert kv.VAE((6,), 2, objective=objective).objective.per_replica
 
 
 def test_adam_works_too_and_prediction_keeps_the_order(binary, two_replicas):

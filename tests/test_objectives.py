@@ -24,7 +24,7 @@ def composed(objective, x, seed=0, model=None, noise=None, weights=None):
     inputs = Inputs(tf.constant(x), None, weights, Given())
     seeds = tf.constant([0, seed])
     forward = vae.graph.forward(
-        inputs, tf.constant(noise), step=10, seed=seeds, path=objective.path
+        inputs, tf.convert_to_tensor(noise), step=10, seed=seeds, path=objective.path
     )
     return forward.latent_pass, objective.evaluate(forward.latent_pass)
 

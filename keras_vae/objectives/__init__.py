@@ -1,5 +1,6 @@
 """What training minimises."""
 
+from keras_vae._types import LossOutput
 from keras_vae.objectives.adversarial import Factor, permute_dimensions
 from keras_vae.objectives.base import Objective, reconstruction_loss
 from keras_vae.objectives.disentangling import DIP, MMD, TotalCorrelation
@@ -12,6 +13,7 @@ __all__ = [
     "DIP",
     "ELBO",
     "IWAE",
+    "LossOutput",
     "MIWAE",
     "MMD",
     "PIWAE",

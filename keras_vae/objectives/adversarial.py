@@ -28,7 +28,7 @@ class Factor(Objective):
     """
 
     needs = frozenset({"density", "path"})
-    batch_coupled = True
+    batch_coupled = per_replica = True
 
     def __init__(
         self,

@@ -28,6 +28,7 @@ class Objective(Part):
         path: Whether gradients to the posterior go through the draw alone.
         batch_coupled: Whether examples of a batch influence one another's loss.
         trains_prior: Whether the loss depends on p(z); else a prior with weights is refused.
+        per_replica: Whether they do so within each replica's part of the batch only.
     """
 
     shapes = ("latent_dim",)
@@ -36,6 +37,7 @@ class Objective(Part):
     path: bool = False
     batch_coupled: bool = False
     trains_prior: bool = True
+    per_replica: bool = False
 
     @property
     def terms(self) -> tuple[str, ...]:

@@ -39,7 +39,7 @@ class TotalCorrelation(Objective):
     """
 
     needs = frozenset({"density", "path", "marginals"})
-    batch_coupled = True
+    batch_coupled = per_replica = True
 
     def __init__(
         self,
@@ -210,7 +210,7 @@ class MMD(Objective):
     Auto-Encoders, 2018, algorithm 2.
     """
 
-    batch_coupled = True
+    batch_coupled = per_replica = True
 
     def __init__(
         self,
