@@ -230,6 +230,11 @@ class MMD(Objective):
         return frozenset({"path"}) if free else frozenset({"path", "density"})
 
     @property
+    def trains_prior(self) -> bool:  # type: ignore[override]
+        """Whether a learned prior follows the codes: by the KL term, where that counts."""
+        return "density" in self.needs
+
+    @property
     def terms(self) -> tuple[str, ...]:
         """The terms, and the weights that are schedules."""
         kl = ("kl_loss",) if "density" in self.needs else ()
