@@ -70,8 +70,10 @@ def one_hot_categorical(logits: Tensor) -> Any:
 
 
 def poisson_draw(log_rate: Tensor, seed: Tensor) -> Tensor:
-    """Returns draws of Poisson(exp(log_rate)), float32."""
-    return _tfd().Poisson(log_rate=log_rate).sample(seed=seed)
+    """Returns draws of Poisson(exp(log_rate)), float32; NaN where the rate is, which would hang."""
+    lost = tf.math.is_nan(log_rate)
+    draws = _tfd().Poisson(log_rate=tf.where(lost, 0.0, log_rate)).sample(seed=seed)
+    return tf.where(lost, float("nan"), draws)
 
 
 def gamma_draw(concentration: Tensor, log_rate: Tensor, seed: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 import itertools
 
+import keras
 import numpy as np
 import pytest
 import scipy.special
@@ -150,6 +151,25 @@ def test_zeros_of_two_kinds_are_added_as_probabilities():
         share = scipy.special.expit(logit)
         expected = np.log(share + scipy.special.expit(-logit) / 6.0)
         np.testing.assert_allclose(value, expected, rtol=1e-5, atol=1e-7)
+
+
+def test_draws_of_a_rate_that_is_lost_are_lost():
+    head = ready(kv.likelihoods.Poisson(), (2,))
+    draws = head.sample(np.float32([[np.nan, 1.0]]), tf.constant([0, 1])).numpy()
+    np.testing.assert_array_equal(np.isnan(draws), [[True, False]])
+
+
+def test_an_untrained_network_that_says_anything_recovers():
+    x = np.float32([[0, 3, 40]] * 8)
+    bias = tf.Variable(np.float32([300.0, 30.0, -300.0]))
+    head, adam = ready(kv.likelihoods.Poisson()), keras.optimizers.Adam(1.0)
+    for _ in range(1000):
+        with tf.GradientTape() as tape:
+            loss = -tf.reduce_mean(head.log_prob(tf.tile(bias[None], [8, 1]), x))
+        adam.apply_gradients([(tape.gradient(loss, bias), bias)])
+    assert np.isfinite(bias.numpy()).all()
+    np.testing.assert_allclose(bias.numpy()[2], np.log(40.0), atol=0.1)
+    assert bias.numpy()[1] < 20.0
 
 
 def test_the_encoder_sees_logarithms():

@@ -16,6 +16,7 @@ QUICK = {
     "demo.py": ["--output", "runs/demo", "--epochs", "1", "--num-samples", "10"],
     "held_out.py": ["--quick"],
     "monte_carlo.py": ["--quick"],
+    "table.py": ["--quick"],
 }
 #: Example -> what it draws.
 FIGURES = {
@@ -25,6 +26,7 @@ FIGURES = {
     "decoder_distribution.py": "digits.png",
     "held_out.py": "circle.png",
     "monte_carlo.py": "errors.png",
+    "table.py": "tables.png",
 }
 
 

@@ -15,9 +15,9 @@ NOTHING = Given()
 LARGEST_LOG = 40.0
 
 
-def bounded(log_value: Tensor) -> Tensor:
-    """Returns a logarithm within -40 and 40, whose gradient is that of one without bounds."""
-    held = tf.clip_by_value(log_value, -LARGEST_LOG, LARGEST_LOG)
+def bounded(log_value: Tensor, largest: float = LARGEST_LOG) -> Tensor:
+    """Returns a logarithm that `largest` bounds both ways, with the gradient of one unbounded."""
+    held = tf.clip_by_value(log_value, -largest, largest)
     return log_value + tf.stop_gradient(held - log_value)
 
 

@@ -20,6 +20,9 @@ from keras_vae.likelihoods.base import Likelihood, bounded
 DISPERSIONS = ("element", "shared", "learned")
 #: From here on the series of Stirling's error has float32's digits.
 SERIES_FROM = 8.0
+#: Means of counts stay below 5e8: an untrained network's may be any, and the gradients of a Poisson
+#: distribution, which grow with them, are squared by Adam.
+LARGEST_LOG_MEAN = 20.0
 #: The least mean of data that a decoder is started from.
 LEAST_MEAN = 1e-3
 HALF_LOG_TWO_PI = 0.5 * math.log(2.0 * math.pi)
@@ -149,7 +152,7 @@ class _Counts(Likelihood):
     def _log_mean(self, log_rate: Tensor, given: Given) -> Tensor:
         """Returns the logarithm of the mean: of the rate, times the size factor if there is one."""
         if not self.size_factor:
-            return bounded(log_rate)
+            return bounded(log_rate, LARGEST_LOG_MEAN)
         if given.offset is None:
             raise ValueError(
                 f"The likelihood {self.short_name!r} has size_factor=True and received none; "
@@ -157,7 +160,7 @@ class _Counts(Likelihood):
             )
         ones = [1] * len(self.event_shape)
         offset = tf.reshape(tf.cast(given.offset, tf.float32), [-1, *ones])
-        return bounded(log_rate + tf.math.log(offset))
+        return bounded(log_rate + tf.math.log(offset), LARGEST_LOG_MEAN)
 
 
 @register("likelihood", "poisson")
