@@ -20,10 +20,17 @@ import typer
 import keras_vae as kv
 from keras_vae import configs
 
+WARM = {"objective": "elbo:beta=linear(steps=900)"}
 SETTINGS = {
     "standard_normal, diagonal_normal": {},
     "vamp, diagonal_normal": {"prior": "vamp:components=500"},
     "standard_normal, autoregressive_flow": {"posterior": "autoregressive_flow"},
+    "standard_normal, diagonal_normal, warm-up": WARM,
+    "standard_normal, autoregressive_flow, warm-up": {"posterior": "autoregressive_flow", **WARM},
+    "standard_normal, autoregressive_flow:steps=2,widths=128, warm-up": {
+        "posterior": "autoregressive_flow:steps=2,widths=128",
+        **WARM,
+    },
 }
 BETA, CODES = 0.1, 10_000
 

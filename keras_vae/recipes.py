@@ -125,7 +125,9 @@ def table_vae(
 def iaf_vae(event_shape: tuple[int, ...], latent_dim: int, steps: int = 4, **kwargs: Any) -> VAE:
     """Returns a VAE whose posterior is an inverse autoregressive flow.
 
-    It can follow exact posteriors that are skewed or correlated, so the bound is tighter.
+    It can follow exact posteriors that are skewed or correlated, so the bound is tighter. Warm beta
+    up, `objective="elbo:beta=linear(steps=...)"`: without that it may do worse than a diagonal
+    normal (docs/priors.md).
 
     Args:
         event_shape: E.

@@ -108,6 +108,32 @@ def test_the_saved_model_needs_tensorflow_alone(model):
         np.testing.assert_array_equal(out[f"sample_{name}1"], out[f"sample_{name}2"])
 
 
+@pytest.mark.parametrize(
+    ("posterior", "prior"),
+    [
+        ("autoregressive_flow:steps=2,widths=8,context=4", "vamp:components=3"),
+        pytest.param("full_normal", "flow:steps=2,widths=8", marks=pytest.mark.slow),
+        pytest.param("low_rank_normal:rank=2", "mixture:components=3", marks=pytest.mark.slow),
+    ],
+)
+def test_learned_posteriors_and_priors_need_tensorflow_alone(posterior, prior, tmp_path):
+    x = (np.random.default_rng(0).random((7, 6)) < 0.5).astype("float32")
+    vae = kv.VAE((6,), 3, network="dense:widths=8", posterior=posterior, prior=prior)
+    np.savez(tmp_path / "data.npz", x=x)
+    path = kv.export.saved_model(vae, tmp_path / "exported")
+    out = run(BLOCKED, path, tmp_path / "data.npz", tmp_path / "blocked.npz")
+    close = {"rtol": 1e-5, "atol": 1e-5}
+    for size in (7, 3):
+        encoding = vae.encode(x[:size])
+        np.testing.assert_allclose(out[f"mean{size}"], encoding.mean, **close)
+        np.testing.assert_allclose(out[f"stddev{size}"], encoding.stddev, **close)
+        np.testing.assert_allclose(out[f"elbo{size}"], vae.elbo(x[:size], seed=(3, 9)), **close)
+        expected = vae.log_likelihood(x[:size], 50, seed=(3, 9))
+        np.testing.assert_allclose(out[f"likelihood{size}"], expected, **close)
+    for name, values in vae.sample(5, seed=(3, 9))._asdict().items():
+        np.testing.assert_allclose(out[f"sample_{name}1"], values, **close)
+
+
 def test_encoder_and_decoder_can_be_taken_out(model, tmp_path):
     vae, x, _ = model
     for part, inputs in (("encoder", x), ("decoder", np.zeros((2, 3), "float32"))):
