@@ -127,7 +127,7 @@ def iaf_vae(event_shape: tuple[int, ...], latent_dim: int, steps: int = 4, **kwa
 
     It can follow exact posteriors that are skewed or correlated, so the bound is tighter. Warm beta
     up, `objective="elbo:beta=linear(steps=...)"`: without that it may do worse than a diagonal
-    normal (docs/priors.md).
+    normal (docs/families/priors.md).
 
     Args:
         event_shape: E.
