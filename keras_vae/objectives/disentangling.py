@@ -1,7 +1,5 @@
 """Objectives that look at the aggregate posterior q(z), the mean of q(z|x) over the data."""
 
-from typing import Any
-
 import tensorflow as tf
 
 from keras_vae import _checks, estimators, schedules
@@ -59,14 +57,15 @@ class TotalCorrelation(Objective):
         self.data_size = None if data_size is None else _checks.integer("data_size", data_size)
 
     def _setup(self, latent_dim: int) -> None:
-        self.num_examples = self.add_weight(
-            name="num_examples",
-            shape=(),
-            dtype="int64",
-            initializer=_Filled(self.data_size or 0),
-            trainable=False,
-            aggregation="only_first_replica",
-        )
+        if self.data_size is None:
+            self.num_examples = self.add_weight(
+                name="num_examples",
+                shape=(),
+                dtype="int64",
+                initializer="zeros",
+                trainable=False,
+                aggregation="only_first_replica",
+            )
 
     def begin(self, num_examples: int | None) -> None:
         """Takes the size of the training data, unless it was given.
@@ -106,7 +105,8 @@ class TotalCorrelation(Objective):
         """Returns the parts of the KL by the mean over the draws, each (B,)."""
         draw = latent_pass.draw
         batch = tf.shape(latent_pass.x)[0]
-        size = tf.maximum(tf.cast(self.num_examples.value, tf.int32), batch)
+        size = self.num_examples.value if self.data_size is None else self.data_size
+        size = tf.maximum(tf.cast(size, tf.int32), batch)
         found = estimators.decompose(
             draw.log_qz,
             draw.log_pz,
@@ -115,16 +115,6 @@ class TotalCorrelation(Objective):
             SAMPLINGS[self.sampling](batch, size),
         )
         return estimators.Decomposition(*(tf.reduce_mean(part, 0) for part in found))
-
-
-class _Filled:
-    """Fills a weight with a number when it is made."""
-
-    def __init__(self, value: int) -> None:
-        self._value = value
-
-    def __call__(self, shape: Any, dtype: Any = None) -> Tensor:
-        return tf.fill(shape, tf.cast(self._value, dtype))
 
 
 @register("objective", "dip")

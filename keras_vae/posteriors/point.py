@@ -15,8 +15,10 @@ class Point(Posterior):
     """q(z|x) is a point mass at the code of x: the deterministic encoder of an autoencoder.
 
     It has no density, so there is no KL term, no bound and no likelihood to estimate; use it with
-    the objective "reconstruction".
+    the objective "reconstruction", or "mmd" for a Wasserstein autoencoder.
     """
+
+    offers = frozenset({"path"})
 
     def params_size(self, latent_dim: int) -> int:
         """Returns D."""
