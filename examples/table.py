@@ -1,6 +1,6 @@
 """A table of real, count and categorical columns as one event: samples against data.
 
-    python examples/table.py                 # three tables that come with scikit-learn; 2 minutes
+    python examples/table.py                 # three tables that come with scikit-learn; 4 minutes
     python examples/table.py --data wine
     python examples/table.py --quick         # seconds, to see it run
 
