@@ -93,8 +93,9 @@ def _score(
     vae: VAE, x: np.ndarray, method: str, num_samples: int, seed: Any, annealing: Annealing
 ) -> dict[str, np.ndarray]:
     """Returns per-example figures of one batch, each (B,) or (B, D)."""
+    scores = {"mean": vae.encode(x).mean}  # first: it says in words what is wrong with x
     whole = (x == np.round(x)) | _checks.support(vae.likelihood.support).whole
-    scores = {"mean": vae.encode(x).mean, "whole": whole.reshape(len(x), -1).all(axis=1)}
+    scores["whole"] = whole.reshape(len(x), -1).all(axis=1)
     density = "density" in vae.latent.offers
     if density or method != "importance":
         estimate = score(vae, x, method, num_samples, seed, annealing)
