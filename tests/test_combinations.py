@@ -118,7 +118,7 @@ def test_every_combination_of_latents_and_objective_that_is_refused_says_why():
     [
         (
             {"objective": "elbo", "posterior": "point"},
-            "objective 'elbo' needs a posterior that offers density, path, which 'point' does not",
+            "objective 'elbo' needs a posterior that offers density, which 'point' does not",
         ),
         (
             {"objective": "reconstruction", "posterior": "point", "prior": "vamp:components=2"},

@@ -1,5 +1,7 @@
 """The evidence lower bound."""
 
+import math
+
 import tensorflow as tf
 
 from keras_vae import _checks
@@ -13,7 +15,7 @@ from keras_vae.objectives.base import (
     log_weights,
     reconstruction_loss,
 )
-from keras_vae.schedules import Constant, Schedule
+from keras_vae.schedules import Schedule
 
 
 @register("objective", "elbo")
@@ -32,7 +34,7 @@ class ELBO(Objective):
         samples: Latents drawn per example.
         capacity: Nats that the KL term is held at, or a schedule; None for no such hold.
         free_bits: Nats of KL in each group (latent dimension, where they are independent, else the
-            whole) that are free; a number or a schedule.
+            whole) that are free; a number or a schedule. None for none.
         per_example: Whether `capacity` and `free_bits` go by the KL of each example and not by its
             mean over the global batch.
         gradient: "standard", or "sticking_the_landing": the KL is sampled, and its gradient goes
@@ -54,7 +56,7 @@ class ELBO(Objective):
         beta: float | str | Schedule = 1.0,
         samples: int = 1,
         capacity: float | str | Schedule | None = None,
-        free_bits: float | str | Schedule = 0.0,
+        free_bits: float | str | Schedule | None = None,
         per_example: bool = False,
         gradient: str = STANDARD,
     ) -> None:
@@ -62,15 +64,20 @@ class ELBO(Objective):
         self.beta = self._weight("beta", beta)
         self.samples = _checks.integer("samples", samples)
         self.capacity = None if capacity is None else self._weight("capacity", capacity)
-        self.free_bits = self._weight("free_bits", free_bits)
+        self.free_bits = None if free_bits is None else self._weight("free_bits", free_bits)
         self.per_example = _checks.one_of("per_example", per_example, (True, False))
         self.gradient = _checks.one_of("gradient", gradient, (STANDARD, STICKING))
         self.path = gradient == STICKING
-        if self.path and (self.capacity is not None or self.free_bits != Constant(0.0)):
+        if self.path and self._holds:
             raise ValueError(
                 f"gradient is {STICKING!r} beside capacity or free_bits; expected one or the other:"
                 " its gradient is that of the bound alone. Leave one out."
             )
+
+    @property
+    def _holds(self) -> bool:
+        """Whether training follows another loss than the bound."""
+        return self.capacity is not None or self.free_bits is not None
 
     @property
     def terms(self) -> tuple[str, ...]:
@@ -85,7 +92,7 @@ class ELBO(Objective):
         terms = {"reconstruction_loss": reconstruction, "kl_loss": kl}
         terms |= self._scheduled_terms(latent_pass)
         loss, groups = reconstruction + beta * kl, {}
-        if self.capacity is not None or self.free_bits != Constant(0.0):
+        if self._holds:
             followed = reconstruction + beta * self._held(latent_pass)
             groups = dict.fromkeys(("inference", "generative"), followed)
         return LossOutput(loss, terms, groups)
@@ -97,7 +104,7 @@ class ELBO(Objective):
         """
         parts = latent_pass.draw.kl_parts
         mean = parts if self.per_example else batch_mean(parts, latent_pass.weights)
-        floor = self.free_bits(latent_pass.step)
+        floor = -math.inf if self.free_bits is None else self.free_bits(latent_pass.step)
         slope = tf.cast(mean > floor, tf.float32)
         if self.capacity is not None:
             held = tf.reduce_sum(tf.maximum(mean, floor), -1, keepdims=True)
