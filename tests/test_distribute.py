@@ -56,6 +56,11 @@ CASES = {
     "dip": {"objective": "dip:kind=2"},
 }
 
+#: The cases, and whether with sample weights, that stand for the others in the quicker runs.
+QUICK = {("optimal", True), ("add_loss", True), ("vamp", False), ("autoregressive_flow", True)}
+QUICK |= {("bernoulli", False), ("autoencoder", True), ("piwae", True), ("free bits", True)}
+QUICK |= {("dip", True), ("warm-up", False)}
+
 
 def batches(x, weighted=False):
     starts = np.cumsum((0, *SIZES))
@@ -91,8 +96,19 @@ def fit(strategy, arguments, x, optimizer, weighted=False):
     return vae, logs
 
 
-@pytest.mark.parametrize("weighted", [False, True], ids=["", "weighted"])
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    ("case", "weighted"),
+    [
+        pytest.param(
+            case,
+            weighted,
+            id=f"{case} weighted" if weighted else case,
+            marks=[] if (case, weighted) in QUICK else [pytest.mark.slow],
+        )
+        for case in CASES
+        for weighted in (False, True)
+    ],
+)
 def test_two_replicas_equal_one_device(case, weighted, binary, two_replicas):
     def sgd():
         return keras.optimizers.SGD(0.05)
