@@ -107,6 +107,17 @@ def test_couplings_invert_and_know_their_determinant(size):
     np.testing.assert_allclose(same, log_determinant, atol=1e-4)
 
 
+@pytest.mark.parametrize("size", [2, 3, 4, 5])
+def test_two_couplings_of_a_flow_prior_bend_every_dimension(size):
+    prior = made(kv.priors.Flow(2, (8,)), size, 1.0)
+    noise = tf.random.stateless_normal([8, size], SEED)
+    with tf.GradientTape() as tape:
+        tape.watch(noise)
+        z = prior.from_noise(noise, Given())
+    slopes = tape.batch_jacobian(z, noise).numpy()
+    assert np.ptp(slopes, axis=0).max(-1).min() > 0.01  # an affine map has the same slopes anywhere
+
+
 def test_a_new_flow_is_the_standard_normal_and_its_scales_are_bounded():
     prior = made(kv.priors.Flow(2, (8,), bound=1.5), scale=0.0).bind(Given())
     z = tf.random.stateless_normal([50, D], SEED)

@@ -20,7 +20,7 @@ class Flow(Prior):
     It starts as Normal(0, I). A draw and a density take one pass each.
 
     Args:
-        steps: Couplings, each of which moves every second dimension.
+        steps: Couplings, each of which moves every second dimension; the next moves the others.
         widths: Units of the hidden layers of each coupling's network.
         bound: Of the log-scales, by a hyperbolic tangent.
 
@@ -37,8 +37,11 @@ class Flow(Prior):
         self.bound = _checks.number("bound", bound, 0.0, above=True)
 
     def _setup(self, latent_dim: int) -> None:
+        # The reversal between steps swaps odd and even places where D is even, and only there.
         self.chain = [
-            flows.AffineCoupling(latent_dim, number % 2, self.widths, self.bound, f"step_{number}")
+            flows.AffineCoupling(
+                latent_dim, number * latent_dim % 2, self.widths, self.bound, f"step_{number}"
+            )
             for number in range(self.steps)
         ]
         self.shift = self.add_weight(name="shift", shape=(latent_dim,), initializer="zeros")
