@@ -190,6 +190,21 @@ def test_beta_is_finite_at_extremes(x, logit, log_concentration):
     assert np.isfinite(gradient).all()
 
 
+@pytest.mark.parametrize("log_concentration", [9.0, 10.0, 12.0, 30.0])
+def test_beta_keeps_its_digits_at_every_concentration(log_concentration):
+    x = np.float32(0.301)
+    value, gradient = slope(ready(kv.likelihoods.Beta(), (1,)), [[-0.85, log_concentration]], [[x]])
+
+    def exact(params):
+        share, concentration = scipy.special.expit(params[0]), np.exp(params[1])
+        a, b = 1e-4 + concentration * share, 1e-4 + concentration * (1 - share)
+        return scipy.stats.beta(a, b).logpdf(np.float64(x))
+
+    held = [np.float64(np.float32(-0.85)), min(log_concentration, 10.0)]
+    np.testing.assert_allclose(value, exact(held), atol=0.02)
+    np.testing.assert_allclose(gradient[0], differences(exact, held), rtol=0.02, atol=0.05)
+
+
 def test_a_decoder_of_proportions_starts_at_the_moments():
     head = ready(kv.likelihoods.Beta(), (3,))
     mean, stddev = np.float32([0.02, 0.5, 0.9]), np.float32([0.01, 0.2, 0.05])

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 import keras_vae as kv
 from keras_vae._types import Given
+from keras_vae.likelihoods.base import LARGEST_LOG
 
 EVENT = (2, 3)
 
@@ -84,6 +85,31 @@ def test_the_smallest_standard_deviation_is_a_smooth_bound(log_stddev):
     assert np.isfinite(tape.gradient(value, params)).all()
     if log_stddev == 0.0:
         assert stddev == pytest.approx(1.01, rel=1e-4)
+
+
+@pytest.mark.parametrize("log_stddev", [90.0, 1e4, 1e9])
+@pytest.mark.parametrize("variance", ["learned", "shared"])
+def test_standard_deviations_of_any_size_are_scored(variance, log_stddev):
+    head = ready(kv.likelihoods.Normal(variance), (1,))
+    params = tf.Variable([[0.0, log_stddev][: head.params_per_element]])
+    if variance == "shared":
+        head.log_stddev.assign(log_stddev)
+    with tf.GradientTape() as tape:
+        value = head.log_prob(params, [[0.5]])
+    np.testing.assert_allclose(value, -LARGEST_LOG - 0.5 * np.log(2.0 * np.pi), rtol=1e-6)
+    weights = [params, *head.trainable_variables]
+    gradient = [g for g in tape.gradient(value, weights) if g is not None]
+    assert all(np.isfinite(g).all() for g in gradient)
+    last = gradient[0][0, -1] if variance == "learned" else gradient[1]
+    assert float(last) == pytest.approx(-1.0)
+
+
+def test_the_optimal_variance_leaves_out_what_is_missing_even_where_it_is_nan():
+    head = ready(kv.likelihoods.Normal("optimal"), (2,))
+    x, seen = tf.constant([[1.0, np.nan], [2.0, 3.0]]), tf.constant([[1, 0], [1, 1]])
+    observed = head.observe(tf.zeros([1, 2, 2]), x, seen, None)
+    np.testing.assert_allclose(observed, 14.0 / 3.0, rtol=1e-6)
+    np.testing.assert_allclose(head.moving_variance, 14.0 / 3.0, rtol=1e-6)
 
 
 @pytest.mark.parametrize("mask", [False, True])

@@ -17,8 +17,8 @@ LARGEST_LOG = 40.0
 
 def bounded(log_value: Tensor, largest: float = LARGEST_LOG) -> Tensor:
     """Returns a logarithm that `largest` bounds both ways, with the gradient of one unbounded."""
-    held = tf.clip_by_value(log_value, -largest, largest)
-    return log_value + tf.stop_gradient(held - log_value)
+    held = tf.stop_gradient(tf.clip_by_value(log_value, -largest, largest))
+    return held + (log_value - tf.stop_gradient(log_value))
 
 
 class Likelihood(Part):

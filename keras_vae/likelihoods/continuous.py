@@ -89,7 +89,8 @@ class Normal(Likelihood):
         if self.variance != "optimal":
             return None
         errors = tf.stop_gradient(tf.math.squared_difference(params, x))
-        counted = tf.ones_like(x) if mask is None else mask
+        counted = tf.ones_like(x) if mask is None else tf.cast(mask, tf.float32)
+        errors = tf.where(counted > 0.0, errors, 0.0)
         if weights is not None:
             counted *= tf.reshape(weights, [-1] + [1] * len(self.event_shape))
         samples = tf.cast(tf.shape(params)[0], tf.float32)
@@ -128,7 +129,7 @@ class Normal(Likelihood):
         return distributions.normal(params, tf.sqrt(tf.convert_to_tensor(variance)))
 
     def _bounded(self, log_stddev: Tensor) -> Tensor:
-        return self.minimum_stddev + tf.exp(tf.convert_to_tensor(log_stddev))
+        return self.minimum_stddev + tf.exp(bounded(tf.convert_to_tensor(log_stddev)))
 
 
 class _LocationScale(Likelihood):

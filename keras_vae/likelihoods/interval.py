@@ -13,6 +13,8 @@ from keras_vae.likelihoods.base import Likelihood, bounded
 CLOSEST = 1e-3
 #: Added to both concentrations of a beta distribution, so that neither is 0.
 LEAST_CONCENTRATION = 1e-4
+#: The concentration's logarithm stays below: its density is bounded, and float32 has the digits.
+LARGEST_LOG_CONCENTRATION = 10.0
 
 
 @register("likelihood", "continuous_bernoulli")
@@ -57,7 +59,8 @@ class Beta(Likelihood):
     """p(x|z) = prod_e Beta(x_e; m_e k_e, (1 - m_e) k_e): for proportions, 0 and 1 left out.
 
     The decoder returns the logit of the mean m and the logarithm of the concentration k, on the
-    last axis in this order; both concentrations have 0.0001 added.
+    last axis in this order; log k stays within 10 of 0, where the standard deviation at m = 1/2 is
+    0.0034, and both concentrations have 0.0001 added.
 
     Reference: Ferrari and Cribari-Neto, Beta Regression for Modelling Rates and Proportions, 2004,
     section 2.
@@ -72,11 +75,12 @@ class Beta(Likelihood):
         mean = tf.clip_by_value(mean, CLOSEST, 1.0 - CLOSEST)
         spread = mean * (1.0 - mean) / tf.maximum(tf.square(stddev), 1e-8)
         logit = tf.math.log(mean) - tf.math.log1p(-mean)
-        return tf.concat([logit, tf.math.log(tf.maximum(spread - 1.0, CLOSEST))], -1)
+        log_concentration = tf.math.log(tf.maximum(spread - 1.0, CLOSEST))
+        return tf.concat([logit, tf.minimum(log_concentration, LARGEST_LOG_CONCENTRATION)], -1)
 
     def _distribution(self, params: Tensor, given: Given) -> Any:
         logit, log_concentration = tf.split(params, 2, -1)
-        concentration = tf.exp(bounded(log_concentration))
+        concentration = tf.exp(bounded(log_concentration, LARGEST_LOG_CONCENTRATION))
         return distributions.beta(
             LEAST_CONCENTRATION + concentration * tf.sigmoid(logit),
             LEAST_CONCENTRATION + concentration * tf.sigmoid(-logit),
