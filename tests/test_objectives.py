@@ -219,6 +219,26 @@ def test_capacity_pulls_the_mean_to_its_value_and_the_bound_is_what_is_reported(
         np.testing.assert_array_equal(held.loss, plain.loss)
 
 
+@pytest.mark.parametrize("per_example", [True, False])
+def test_capacity_goes_by_estimates_of_the_kl_below_0_too(per_example, x):
+    objective = objectives.ELBO(capacity=5.0, per_example=per_example)
+    one, _ = composed(objective, x)
+    parts = tf.reshape(tf.linspace(-2.0, 1.0, len(x)), [-1, 1])
+    with tf.GradientTape() as tape:
+        tape.watch(parts)
+        one.draw.kl_parts, one.draw.kl = parts, parts[:, 0]
+        followed = tf.reduce_mean(objective.evaluate(one).group_losses["inference"])
+    np.testing.assert_allclose(tape.gradient(followed, parts), -1.0 / len(x), rtol=1e-5)
+
+
+def test_the_kl_of_sticking_the_landing_keeps_its_digits_beside_large_events(x):
+    objective = objectives.ELBO(gradient="sticking_the_landing")
+    one, small = composed(objective, x)
+    one.log_px = one.log_px - 1e7
+    kl = objective.evaluate(one).terms["kl_loss"]
+    np.testing.assert_allclose(kl, small.terms["kl_loss"], rtol=1e-5, atol=1e-5)
+
+
 def test_capacity_holds_the_kl_term_in_training(binary):
     vae = kv.VAE((6,), 2, network="dense:widths=[16]", objective="elbo:beta=20,capacity=1.5")
     vae.compile(keras.optimizers.Adam(0.02))

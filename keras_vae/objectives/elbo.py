@@ -12,7 +12,6 @@ from keras_vae.objectives.base import (
     STICKING,
     Objective,
     batch_mean,
-    log_weights,
     reconstruction_loss,
 )
 from keras_vae.schedules import Schedule
@@ -87,7 +86,7 @@ class ELBO(Objective):
     def _evaluate(self, latent_pass: LatentPass) -> LossOutput:
         reconstruction, kl = reconstruction_loss(latent_pass), latent_pass.draw.kl
         if self.path:
-            kl = -tf.reduce_mean(log_weights(latent_pass) - latent_pass.log_px, 0)
+            kl = tf.reduce_mean(latent_pass.draw.log_qz - latent_pass.draw.log_pz, 0)
         beta = self.beta(latent_pass.step)
         terms = {"reconstruction_loss": reconstruction, "kl_loss": kl}
         terms |= self._scheduled_terms(latent_pass)
@@ -104,7 +103,11 @@ class ELBO(Objective):
         """
         parts = latent_pass.draw.kl_parts
         mean = parts if self.per_example else batch_mean(parts, latent_pass.weights)
-        floor = -math.inf if self.free_bits is None else self.free_bits(latent_pass.step)
+        floor = -math.inf
+        if self.free_bits is not None:
+            free = self.free_bits(latent_pass.step)
+            # Estimates of the KL may be below 0, which is no floor where nothing is free any more.
+            floor = tf.where(free > 0.0, free, floor)
         slope = tf.cast(mean > floor, tf.float32)
         if self.capacity is not None:
             held = tf.reduce_sum(tf.maximum(mean, floor), -1, keepdims=True)
