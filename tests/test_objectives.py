@@ -368,8 +368,19 @@ def test_the_covariance_that_is_pulled_is_that_of_numpy(kind, x):
 
 
 def test_the_weights_of_dip_are_those_of_the_paper():
-    assert objectives.DIP(1, 2.0).diagonal.value == 20.0
-    assert objectives.DIP(2, 2.0).diagonal.value == 2.0
+    assert objectives.DIP(1, 2.0).diagonal_at(0) == 20.0
+    assert objectives.DIP(2, 2.0).diagonal_at(0) == 2.0
+    assert objectives.DIP(1, 2.0, 3.0).diagonal_at(0) == 3.0
+
+
+@pytest.mark.parametrize(("kind", "ratio"), [(1, 10.0), (2, 1.0)])
+def test_the_weights_of_dip_keep_their_ratio_under_a_schedule(kind, ratio, x):
+    objective = objectives.DIP(kind, "linear(start=0,end=4,steps=10)")
+    again = objectives.DIP.from_config(objective.get_config())
+    _, expected = composed(objectives.DIP(kind, 4.0, 4.0 * ratio), x)  # at step 10
+    for received in (objective, again):
+        _, output = composed(received, x)
+        np.testing.assert_allclose(output.loss, expected.loss, rtol=1e-6)
 
 
 @pytest.mark.parametrize("kernel", estimators.KERNELS)
@@ -476,5 +487,5 @@ def test_recipes_are_the_papers_settings():
     tc, factor = recipes.tc_vae((6,), 2, 4.0), recipes.factor_vae((6,), 2, 35.0)
     dip, info = recipes.dip_vae((6,), 2, 1, 5.0), recipes.info_vae((6,), 2, 0.25, 10.0)
     assert (tc.objective.beta(0), factor.objective.weight(0)) == (4.0, 35.0)
-    assert (dip.objective.kind, dip.objective.diagonal(0)) == (1, 50.0)
+    assert (dip.objective.kind, dip.objective.diagonal_at(0)) == (1, 50.0)
     assert (info.objective.weight(0), info.objective.kl_weight(0)) == (9.25, 0.75)

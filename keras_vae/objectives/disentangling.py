@@ -129,7 +129,7 @@ class DIP(Objective):
         kind: 1 or 2, DIP-VAE-I or DIP-VAE-II.
         off_diagonal: w_off, a number of at least 0, or a schedule.
         diagonal: w_diag, likewise; None for ten times w_off of kind 1 and once w_off of kind 2, as
-            in the paper.
+            in the paper, at every step.
 
     Reference: Kumar, Sattigeri and Balakrishnan, Variational Inference of Disentangled Latent
     Concepts from Unlabeled Observations, 2018, eqs. 6 and 7.
@@ -147,9 +147,7 @@ class DIP(Objective):
         super().__init__()
         self.kind = _checks.one_of("kind", kind, (1, 2))
         self.off_diagonal = self._weight("off_diagonal", off_diagonal)
-        if diagonal is None:
-            diagonal = (10.0 if kind == 1 else 1.0) * float(self.off_diagonal(0))
-        self.diagonal = self._weight("diagonal", diagonal)
+        self.diagonal = None if diagonal is None else self._weight("diagonal", diagonal)
 
     @property
     def terms(self) -> tuple[str, ...]:
@@ -163,11 +161,17 @@ class DIP(Objective):
         diagonal = tf.reduce_sum(tf.linalg.diag_part(squares))
         off_diagonal = tf.reduce_sum(squares) - diagonal
         step = latent_pass.step
-        penalty = self.off_diagonal(step) * off_diagonal + self.diagonal(step) * diagonal
+        penalty = self.off_diagonal(step) * off_diagonal + self.diagonal_at(step) * diagonal
         penalty *= tf.ones_like(kl)
         terms = {"reconstruction_loss": reconstruction, "kl_loss": kl, "covariance_loss": penalty}
         terms |= self._scheduled_terms(latent_pass)
         return LossOutput(reconstruction + kl + penalty, terms)
+
+    def diagonal_at(self, step: Tensor | int) -> Tensor:
+        """Returns w_diag at a step of the optimiser."""
+        if self.diagonal is not None:
+            return self.diagonal(step)
+        return (10.0 if self.kind == 1 else 1.0) * self.off_diagonal(step)
 
     def covariance(self, latent_pass: LatentPass) -> Tensor:
         """Returns the covariance that is pulled, (D, D), divided by the size of the batch."""
