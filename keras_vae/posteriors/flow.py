@@ -26,8 +26,9 @@ class AutoregressiveFlow(Posterior):
     step, which a Vamp prior needs for each of its components and annealed sampling from the
     posterior for each of its leapfrog steps.
 
-    Mean, standard deviation and covariance are estimates from 64 fixed draws, exact where the
-    steps are affine; so `encode` and `reconstruct` repeat themselves everywhere.
+    Mean, standard deviation and covariance are estimates from fixed draws, 64 or, if that is more,
+    2 D, and exact where the steps are affine; so `encode` and `reconstruct` repeat themselves
+    everywhere.
 
     Args:
         steps: How many.
