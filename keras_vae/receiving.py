@@ -139,7 +139,7 @@ class Receiving(keras.Model):
 
 def num_examples(options: dict[str, Any]) -> int | None:
     """Returns how many examples `fit` is given to train on, or None where that cannot be told."""
-    x = options["x"]
+    x = _checks.event_of(options["x"])
     if isinstance(x, (np.ndarray, tf.Tensor)):
         return int(len(x) * (1.0 - (options.get("validation_split") or 0.0)))
     return getattr(x, "num_examples", None)

@@ -324,14 +324,19 @@ def test_the_total_correlation_is_that_of_correlated_codes():
 
 
 def test_the_size_of_the_data_is_counted_or_asked_for(binary):
-    def fitted(data, **given):
+    def fitted(data, likelihood="bernoulli", **given):
         objective = objectives.TotalCorrelation(**given)
-        vae = kv.VAE((6,), 2, network="dense:widths=[4]", objective=objective)
+        vae = kv.VAE(
+            (6,), 2, network="dense:widths=[4]", likelihood=likelihood, objective=objective
+        )
         vae.compile("sgd")
         vae.fit(data, verbose=0)
         return vae.objective
 
     assert fitted(binary).num_examples.numpy() == len(binary)
+    counts = {"x": binary, "offset": np.ones(len(binary), "float32")}
+    counted = fitted(counts, likelihood="poisson:size_factor=True")
+    assert counted.num_examples.numpy() == len(binary)
     assert not fitted(binary, data_size=1000).variables
     dataset = tf.data.Dataset.from_tensor_slices(binary).batch(10)
     with pytest.raises(ValueError, match="number of training examples.*data_size=60000"):
@@ -480,6 +485,18 @@ def test_pairs_that_cannot_work_are_refused_in_words(objective):
 def test_negative_weights_are_refused(weight):
     with pytest.raises(ValueError, match="expected a number of at least 0"):
         kv.VAE((6,), 2, objective=weight)
+
+
+@pytest.mark.parametrize(
+    ("objective", "words"),
+    [
+        ("elbo:beta=linear(start=-1)", "beta has the start -1; expected a number of at least 0"),
+        ("ciwae:elbo_weight=cosine(end=3)", "elbo_weight has the end 3; .* between 0 and 1"),
+    ],
+)
+def test_schedules_to_weights_that_are_none_are_refused(objective, words):
+    with pytest.raises(ValueError, match=words):
+        kv.VAE((6,), 2, objective=objective)
 
 
 def test_recipes_are_the_papers_settings():

@@ -77,17 +77,20 @@ class Objective(Part):
         return {name: getattr(self, name)(latent_pass.step) * ones for name in self.scheduled}
 
     def _weight(self, name: str, value: Any, maximum: float = math.inf) -> Schedule:
-        """Returns a term's weight as a schedule, checked to be in [0, maximum] where constant.
+        """Returns a term's weight as a schedule, whose ends are checked to be in [0, maximum].
 
         Raises:
             ValueError, TypeError: for another number, or what is neither number nor schedule.
         """
         schedule = schedules.get(value)
-        if isinstance(schedule, schedules.Constant) and not 0.0 <= schedule.value <= maximum:
-            least = "of at least 0" if maximum == math.inf else f"between 0 and {maximum:g}"
-            raise ValueError(
-                f"{name} is {schedule.value:g}; expected a number {least}, or a schedule."
-            )
+        for end in ("value", "start", "end"):
+            number = getattr(schedule, end, 0.0)
+            if not 0.0 <= number <= maximum:
+                least = "of at least 0" if maximum == math.inf else f"between 0 and {maximum:g}"
+                reached = f"is {number:g}" if end == "value" else f"has the {end} {number:g}"
+                raise ValueError(
+                    f"{name} {reached}; expected a number {least}, or a schedule of such."
+                )
         return schedule
 
     def weights_at(self, step: int) -> dict[str, float]:

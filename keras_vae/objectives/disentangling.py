@@ -192,7 +192,9 @@ class MMD(Objective):
     anything it should hold some hundreds. Sample weights weigh the examples' losses, not their part
     in the discrepancy.
 
-    With a posterior that has no density, such as "point", only kl_weight 0 goes.
+    With a posterior that has no density, such as "point", only kl_weight 0 goes. A learned prior
+    follows the codes by the KL term, and by the draws of it, which tell its mixture weights
+    nothing.
 
     Args:
         weight: Of the discrepancy; a number of at least 0, or a schedule.
