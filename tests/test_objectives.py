@@ -481,6 +481,14 @@ def test_pairs_that_cannot_work_are_refused_in_words(objective):
         kv.VAE((6,), 2, posterior="point", objective=objective)
 
 
+@pytest.mark.parametrize("objective", ["elbo:beta=0", "total_correlation:dimension_kl_weight=0"])
+def test_a_learned_prior_that_nothing_would_train_is_refused(objective):
+    with pytest.raises(ValueError, match="does not train the prior, and 'mixture' has weights"):
+        kv.VAE((6,), 2, prior="mixture:components=2", objective=objective)
+    warm = objective.replace("=0", "=linear(steps=3)")
+    kv.VAE((6,), 2, prior="mixture:components=2", objective=warm)
+
+
 @pytest.mark.parametrize("weight", ["elbo:capacity=-1", "dip:off_diagonal=-1", "mmd:weight=-1"])
 def test_negative_weights_are_refused(weight):
     with pytest.raises(ValueError, match="expected a number of at least 0"):

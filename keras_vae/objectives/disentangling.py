@@ -56,6 +56,11 @@ class TotalCorrelation(Objective):
         self.sampling = _checks.one_of("sampling", sampling, tuple(SAMPLINGS))
         self.data_size = None if data_size is None else _checks.integer("data_size", data_size)
 
+    @property
+    def trains_prior(self) -> bool:  # type: ignore[override]
+        """Whether a learned prior follows the codes: where the last part counts."""
+        return self.dimension_kl_weight != schedules.Constant(0.0)
+
     def _setup(self, latent_dim: int) -> None:
         if self.data_size is None:
             self.num_examples = self.add_weight(

@@ -14,7 +14,7 @@ from keras_vae.objectives.base import (
     batch_mean,
     reconstruction_loss,
 )
-from keras_vae.schedules import Schedule
+from keras_vae.schedules import Constant, Schedule
 
 
 @register("objective", "elbo")
@@ -77,6 +77,11 @@ class ELBO(Objective):
     def _holds(self) -> bool:
         """Whether training follows another loss than the bound."""
         return self.capacity is not None or self.free_bits is not None
+
+    @property
+    def trains_prior(self) -> bool:  # type: ignore[override]
+        """Whether a learned prior follows the codes: where the KL term counts."""
+        return self.beta != Constant(0.0)
 
     @property
     def terms(self) -> tuple[str, ...]:
