@@ -202,7 +202,7 @@ def levels(count: int, highest: float) -> Support:
         near = abs(place - (np.round if isinstance(x, np.ndarray) else tf.round)(place)) < 1e-3
         return (place > -0.5) & (place < count - 0.5) & near
 
-    remedy = "Say with levels=... and high=... which levels the data has"
+    remedy = "Say with levels=... and high=... which levels the data has (high=1: divided by 255)"
     return Support(
         words, contains, f"{remedy}, or choose a likelihood for real values.", True, 0.0, highest
     )
