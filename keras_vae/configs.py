@@ -324,7 +324,8 @@ def objective_with_beta(
     if not hasattr(made, "beta") or ("beta" in options and not replace):
         raise ValueError(
             f"beta is {beta} and objective {_checks.brief(repr(objective))}; expected --beta with "
-            "the objective 'elbo' alone, or the value inside the objective, such as elbo:beta=4."
+            "an objective that has one and does not say it, such as 'elbo' or 'total_correlation', "
+            "or the value inside the objective, such as elbo:beta=4."
         )
     options = {**options, "beta": value}
     if isinstance(objective, dict):

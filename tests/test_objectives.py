@@ -219,9 +219,10 @@ def test_capacity_pulls_the_mean_to_its_value_and_the_bound_is_what_is_reported(
         np.testing.assert_array_equal(held.loss, plain.loss)
 
 
+@pytest.mark.parametrize("free_bits", [None, "linear(start=1,end=0,steps=10)"])
 @pytest.mark.parametrize("per_example", [True, False])
-def test_capacity_goes_by_estimates_of_the_kl_below_0_too(per_example, x):
-    objective = objectives.ELBO(capacity=5.0, per_example=per_example)
+def test_capacity_goes_by_estimates_of_the_kl_below_0_too(per_example, free_bits, x):
+    objective = objectives.ELBO(capacity=5.0, free_bits=free_bits, per_example=per_example)
     one, _ = composed(objective, x)
     parts = tf.reshape(tf.linspace(-2.0, 1.0, len(x)), [-1, 1])
     with tf.GradientTape() as tape:
