@@ -55,9 +55,12 @@ def cycle(members, rng):
         yield from (members[place] for place in rng.permutation(len(members)))
 
 
-def fits(likelihood, network):
-    """Whether both can have one event shape."""
+def fits(combination):
+    """Whether likelihood and network can have one event shape."""
+    likelihood, network = combination.likelihood, combination.network
     shapes = likelihood.event_shape, network.event_shape
+    if likelihood.name in ("joint", "table"):  # their blocks are of six columns
+        return network.event_shape == EVENT_SHAPE
     return EVENT_SHAPE in shapes or len(shapes[0]) == len(shapes[1])
 
 
@@ -68,7 +71,7 @@ def drawn(count):
     found = []
     while len(found) < count:
         one = Combination(*(next(each) for each in cycles))
-        if fits(one.likelihood, one.network) and not one.refusal() and one not in found:
+        if fits(one) and not one.refusal() and one not in found:
             found.append(one)
     return found
 
