@@ -894,7 +894,10 @@ BAD_TRAINING = {
     "beta": (["--beta", "-1"], "beta is -1; expected a number of at least 0"),
     "beta word": (["--beta", "linaer"], "Did you mean 'linear'?"),
     "beta option": (["--beta", "linear(step=3)"], "Did you mean 'steps'?"),
-    "beta twice": (["--beta", "3", "--objective", "elbo:beta=2"], "with the objective 'elbo'"),
+    "beta twice": (
+        ["--beta", "3", "--objective", "elbo:beta=2"],
+        "with an objective that has one and does not say it, such as 'elbo'",
+    ),
     "beta elsewhere": (["--beta", "3", "--objective", "reconstruction"], "beta is 3"),
     "beta and more": (["--beta", "4,samples=3"], "expected name or name:key=value"),
     "beta of a number": (["--beta", "3", "--config", "{place}/number.json"], "objective"),
