@@ -217,7 +217,7 @@ class Training(Receiving):
             for gradient, variable in zip(tape.gradient(target, variables), variables)
         ]
         if gradients:
-            self.optimizer.apply_gradients(gradients)
+            self.optimizer.apply_gradients(self._lost_together(gradients))
         self.sampling.step.assign_add(1)
         return self._log(inputs, forward, output, penalty)
 
@@ -314,6 +314,21 @@ class Training(Receiving):
             loss = output.group_losses.get(group, output.loss)
             followed.setdefault(id(loss), (loss, []))[1].extend(variables)
         return [(target(loss), variables) for loss, variables in followed.values()]
+
+    def _lost_together(self, gradients: list[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
+        """Returns gradients that overflow on every replica where they do on one of several.
+
+        Keras asks each replica, or the first one, whether a scaled loss overflowed, and then takes
+        the step or leaves it: as if gradients were summed by then, which they are not.
+        """
+        optimizer, given = self.optimizer, [g for g, _ in gradients if g is not None]
+        scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
+        if not scaled or not given or distribute.num_replicas() == 1:
+            return gradients
+        finite = tf.cast(optimizer.check_finite(given), tf.float32)
+        lost = distribute.global_sum(1.0 - finite) > 0.0
+        poison = tf.where(lost, float("nan"), 0.0)
+        return [(g if g is None else g + tf.cast(poison, g.dtype), v) for g, v in gradients]
 
     def _penalty(self, x: Tensor) -> Tensor:
         """Returns this replica's share of what layers and regularisers add to the loss.

@@ -44,6 +44,22 @@ def test_a_step_that_overflows_moves_no_weight_and_lowers_the_scale(
     )
 
 
+@pytest.mark.parametrize("rows", [slice(0, 8), slice(8, 16)], ids=["first", "second"])
+def test_an_overflow_on_one_replica_is_one_on_all(rows, policy, two_replicas):
+    policy("mixed_float16")
+    x = np.random.default_rng(0).normal(size=(16, 6)).astype("float32")
+    x[rows] *= 6e4  # which a half holds, but not the sums over it
+    with two_replicas.scope():
+        vae = kv.VAE((6,), 2, network="dense:widths=[8]", likelihood="normal:variance=shared")
+        vae.compile(keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.05), 2.0**8))
+    before = [v.numpy() for v in vae.trainable_weights]
+    vae.fit(x, batch_size=16, verbose=0, shuffle=False)
+    for start, variable in zip(before, vae.trainable_weights):
+        for copy in two_replicas.experimental_local_results(variable.value):
+            np.testing.assert_array_equal(copy.numpy(), start, err_msg=variable.path)
+    assert keras.ops.convert_to_numpy(vae.optimizer.dynamic_scale) == 2.0**7
+
+
 def test_the_scale_changes_no_gradient(binary, policy):
     policy("mixed_float16")
     keras.utils.set_random_seed(0)
