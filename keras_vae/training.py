@@ -147,6 +147,7 @@ class Training(Receiving):
             yield
         finally:
             del self.__dict__["fit_data"]
+            self._initial_epoch = None  # of a checkpoint, which Keras would begin every `fit` at
 
     def evaluate(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Returns the logged values over a data set, as `keras.Model.evaluate` does.

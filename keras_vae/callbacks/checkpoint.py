@@ -2,8 +2,8 @@
 
 import json
 import os
+import re
 import time
-import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +14,9 @@ from keras_vae import _checks, _files, distribute
 
 #: The names of checkpoints, by the number of finished epochs.
 PATTERN = "epoch-{:06d}.npz"
+WRITTEN = re.compile(r"epoch-(\d{6,})\.npz")
+#: What Keras appends to the names of layers and optimisers that were given none.
+NUMBER = re.compile(r"_\d+(?=[_/]|$)")
 
 
 class Checkpoint(keras.callbacks.Callback):
@@ -22,8 +25,14 @@ class Checkpoint(keras.callbacks.Callback):
     A `fit` with the same callback, model and data that finds a checkpoint starts at the epoch after
     it, with the weights, the optimiser's state, the counters of noise, the number of passes that
     `keras_vae.data` has made over the data and the history of before: the end is that of a training
-    that was never cut off. A `tf.data` pipeline of your own must give the order of an epoch by
-    itself, since what it shuffled is not known.
+    that was never cut off. What else was shuffled is not known: give arrays with `shuffle=False`,
+    and let a `tf.data` pipeline or a generator of your own give the order of an epoch by itself,
+    the same in each. With `steps_per_epoch` the data begins anew. So does what other callbacks
+    remember, such as the best of `EarlyStopping`.
+
+    A folder is of one training. A second `fit` with it, in this process or another, goes on where
+    the first ended, whatever the weights are by then: it takes the epochs that `epochs` says beyond
+    those, or none. For a training of its own give it a folder of its own.
 
     Every worker must see the folder; the chief alone writes. A file is written beside its place and
     renamed, so that it is whole; one that is damaged is passed over for the one before.
@@ -64,10 +73,7 @@ class Checkpoint(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Puts back the history, which Keras has emptied by now."""
-        if self._history is not None:
-            self.model.history.epoch = list(self._history["epoch"])
-            self.model.history.history = dict(self._history["values"])
-            self._history = None
+        self._restore_history()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Writes a checkpoint if that takes little of the time, and removes old ones."""
@@ -79,25 +85,43 @@ class Checkpoint(keras.callbacks.Callback):
             "passes": None if passes is None else passes.next,
             "history": _with(self.model.history, epoch, logs or {}),
         }
-        arrays = {name: distribute.primary(v).numpy() for name, v in self._variables().items()}
+        arrays = {name: _array(variable) for name, variable in self._variables().items()}
         _write(self.folder / PATTERN.format(epoch + 1), arrays, told)
-        for old in _written(self.folder)[: -self.keep]:
-            old.unlink(missing_ok=True)
+        self._remove_others(epoch + 1)
         ended = time.monotonic()
         self._due = ended + (ended - started) * (1.0 / self.share - 1.0)
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        """Lets the next `fit` start at its own first epoch."""
-        self.model._initial_epoch = None
+        """Puts back the history where no epoch was left."""
+        self._restore_history()
+
+    def _restore_history(self) -> None:
+        if self._history is not None:
+            self.model.history.epoch = list(self._history["epoch"])
+            self.model.history.history = dict(self._history["values"])
+            self._history = None
+
+    def _remove_others(self, last: int) -> None:
+        """Leaves the last checkpoints; those that seem to come later are damaged."""
+        written = _written(self.folder)
+        kept = [epochs for epochs in written if epochs <= last][-self.keep :]
+        for epochs in written.keys() - set(kept):
+            written[epochs].unlink(missing_ok=True)
 
     def _variables(self) -> dict[str, Any]:
-        """Returns the variables of the model and its optimiser by number and path."""
+        """Returns the variables of the model and its optimiser by number and name."""
         whole = {"model": self.model.variables, "optimizer": self.model.optimizer.variables}
         return {
-            f"{owner} {place} {variable.path}".replace("/", "|"): variable
+            f"{owner} {place} {NUMBER.sub('', variable.path)}".replace("/", "|"): variable
             for owner, variables in whole.items()
             for place, variable in enumerate(variables)
         }
+
+
+def _array(variable: Any) -> np.ndarray:
+    """Returns the values of a variable in a dtype that NumPy's files know, as bfloat16 is not."""
+    array = np.asarray(distribute.primary(variable).numpy())
+    return array.astype(np.float32) if array.dtype.kind == "V" else array
 
 
 def _write(target: Path, arrays: dict[str, np.ndarray], told: dict[str, Any]) -> None:
@@ -112,9 +136,10 @@ def _write(target: Path, arrays: dict[str, np.ndarray], told: dict[str, Any]) ->
     _files.write(target, save)
 
 
-def _written(folder: Path) -> list[Path]:
-    """Returns the checkpoints in a folder, the oldest first."""
-    return sorted(folder.glob(PATTERN.format(0).replace("0" * 6, "[0-9]*")))
+def _written(folder: Path) -> dict[int, Path]:
+    """Returns the checkpoints in a folder by their numbers of epochs, the oldest first."""
+    found = [(WRITTEN.fullmatch(path.name), path) for path in folder.glob("epoch-*.npz")]
+    return dict(sorted((int(matched[1]), path) for matched, path in found if matched))
 
 
 class Found(NamedTuple):
@@ -133,14 +158,14 @@ class Found(NamedTuple):
 
 def last_checkpoint(folder: str | os.PathLike[str]) -> Found | None:
     """Returns the last whole checkpoint that `Checkpoint` wrote into a folder, or None."""
-    for path in reversed(_written(Path(folder))):
+    for epochs, path in reversed(_written(Path(folder)).items()):
         try:
             with np.load(path, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
             told = json.loads(str(arrays.pop("told")))
-            return Found(int(path.stem.partition("-")[2]), arrays, told)
-        except (OSError, ValueError, LookupError, zipfile.BadZipFile, EOFError):
-            continue  # the zip's checksums say that it is damaged
+            return Found(epochs, arrays, told)
+        except Exception:  # damaged, which a zip's reader says in many ways
+            continue
     return None
 
 
@@ -159,7 +184,10 @@ def _check(folder: Path, variables: dict[str, Any], arrays: dict[str, np.ndarray
 def _with(history: Any, epoch: int, logs: dict[str, Any]) -> dict[str, Any]:
     """Returns the history with an epoch that has just ended, as JSON may hold it."""
     known = history.epoch[:-1] if epoch in history.epoch else history.epoch
-    values = {name: list(values[: len(known)]) for name, values in history.history.items()}
+    values = {
+        name: np.asarray(values[: len(known)]).tolist()  # some metrics are vectors
+        for name, values in history.history.items()
+    }
     for name, value in logs.items():
-        values.setdefault(name, []).append(float(value))
+        values.setdefault(name, []).append(np.asarray(value).tolist())
     return {"epoch": [*known, epoch], "values": values}
