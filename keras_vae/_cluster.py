@@ -84,6 +84,12 @@ def from_tf_config(text: str) -> Cluster | None:
             f"TF_CONFIG says task {index} of the job {job!r}, which has {len(jobs.get(job, ()))} "
             "task(s); expected an index below their number. Give each process its own."
         )
+    addresses = [address for tasks in jobs.values() for address in tasks]
+    if len(set(addresses)) < len(addresses):
+        raise ValueError(
+            f"TF_CONFIG gives {_checks.brief(', '.join(addresses))}, one address to several tasks; "
+            "expected another for each. Name another host or port."
+        )
     return Cluster(jobs, job, index)
 
 

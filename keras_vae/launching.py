@@ -8,8 +8,9 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import IO, TypeAlias
 
 from keras_vae import _checks
@@ -25,7 +26,8 @@ def launch(command: Sequence[str], workers: int, say: Callable[[str], object]) -
     """Runs `keras-vae` in several processes that train one model, and waits for them.
 
     The first one is the chief, and what it says is seen. What the others say is kept, and shown of
-    the one that fails first. When one fails the others are stopped.
+    the one that fails first. When one fails the others are stopped, and all are when this process
+    gets SIGTERM. At Ctrl-C, of which a terminal tells them too, they have some seconds to tidy up.
 
     Args:
         command: `train` and its options.
@@ -47,9 +49,13 @@ def launch(command: Sequence[str], workers: int, say: Callable[[str], object]) -
     with contextlib.ExitStack() as stack:
         kept = [stack.enter_context(tempfile.TemporaryFile()) for _ in range(1, workers)]
         outputs = [None, *kept]
+        stack.enter_context(_terminable())
         processes = _start(command, outputs)
         try:
             failed = _wait(processes)
+        except KeyboardInterrupt:
+            _await(processes)
+            raise
         finally:
             _stop(processes)
         if failed is None:
@@ -94,16 +100,39 @@ def _wait(processes: Sequence[Process]) -> int | None:
         time.sleep(LOOK)
 
 
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    """Makes SIGTERM an exit of Python's, with what is to be done at the end."""
+
+    def leave(number: int, _: object) -> None:
+        raise SystemExit(128 + number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals are of the main thread alone
+        return
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _await(processes: Sequence[Process]) -> None:
+    """Gives all processes their time to end."""
+    end = time.monotonic() + GRACE
+    for process in processes:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(max(end - time.monotonic(), 0.0))
+
+
 def _stop(processes: Sequence[Process]) -> None:
     """Ends what still runs, by force where asking is not enough."""
     for process in processes:
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
-    end = time.monotonic() + GRACE
+    _await(processes)
     for process in processes:
-        try:
-            process.wait(max(end - time.monotonic(), 0.0))
-        except subprocess.TimeoutExpired:
+        if process.poll() is None:
             process.kill()
             process.wait()
 

@@ -1,7 +1,11 @@
 """Who trains together: TF_CONFIG, Slurm, and the wait for workers."""
 
 import json
+import os
+import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 
@@ -47,6 +51,7 @@ def test_tf_config_names_workers():
         (config({"worker": ["a:1"]}, type="chief", index=0), "which has 0"),
         (config({"worker": ["a:1"], "ps": ["b:1"]}, index=0), "Parameter servers"),
         (config({"worker": ["a:1"]}, type="evaluator"), "'evaluator'"),
+        (config({"worker": ["a:1", "a:1"]}, index=1), "one address to several tasks"),
     ],
 )
 def test_a_tf_config_that_cannot_be_is_refused(text, said):
@@ -145,3 +150,61 @@ def test_launch_takes_training_alone():
         launching.launch(["evaluate", "runs/a"], 2, print)
     with pytest.raises(ValueError, match="workers is 0"):
         launching.launch(["train"], 0, print)
+
+
+#: Says that it is there, and takes a moment to tidy up after Ctrl-C.
+WORKER = """
+import pathlib, sys, time
+place = pathlib.Path(sys.argv[1])
+try:
+    (place / "begun").touch()
+    time.sleep(60)
+except KeyboardInterrupt:
+    time.sleep(0.5)
+    (place / "tidy").touch()
+"""
+
+
+def launched(number, to_worker, monkeypatch, folder):
+    """Launches one worker, sends a signal to this process, as a terminal does, and returns it."""
+    started = []
+
+    def start(command, outputs):
+        started.append(subprocess.Popen([sys.executable, "-c", WORKER, str(folder)]))
+        return started
+
+    def send():
+        while not (folder / "begun").exists():
+            time.sleep(0.02)
+        if to_worker:
+            started[0].send_signal(number)
+        os.kill(os.getpid(), number)
+
+    monkeypatch.setattr(launching, "_start", start)
+    sender = threading.Thread(target=send)
+    sender.start()
+    try:
+        launching.launch(["train"], 1, print)
+    finally:
+        sender.join()
+        ended = started[0].poll()
+        started[0].kill()
+        (folder / "status").write_text(str(ended))
+
+
+def test_workers_tidy_up_at_ctrl_c(monkeypatch, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        launched(signal.SIGINT, True, monkeypatch, tmp_path)
+    assert (tmp_path / "tidy").exists()
+    assert (tmp_path / "status").read_text() == "0"
+
+
+def test_workers_end_with_what_launched_them(monkeypatch, tmp_path):
+    before = signal.signal(signal.SIGTERM, lambda *_: None)  # else a failure ends the tests
+    try:
+        with pytest.raises(SystemExit) as caught:
+            launched(signal.SIGTERM, False, monkeypatch, tmp_path)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert caught.value.code == 143
+    assert (tmp_path / "status").read_text() == str(-signal.SIGTERM)
