@@ -54,6 +54,7 @@ CASES = {
     "dreg": {"objective": "iwae:samples=3,gradient=dreg"},
     "piwae": {"objective": "piwae:bounds=2,samples_per_bound=2"},
     "dip": {"objective": "dip:kind=2"},
+    "batch normalisation": {"network": "dense:widths=[8],normalization=batch"},
 }
 
 #: The cases, and whether with sample weights, that stand for the others in the quicker runs.
@@ -88,7 +89,7 @@ def fit(strategy, arguments, x, optimizer, weighted=False):
     keras.utils.set_random_seed(0)
     with strategy.scope():
         arguments = {k: v() if isinstance(v, type) else v for k, v in arguments.items()}
-        vae = kv.VAE((6,), 2, network="dense:widths=[8]", **arguments)
+        vae = kv.VAE((6,), 2, **{"network": "dense:widths=[8]", **arguments})
         vae.compile(optimizer(), metrics=["mae"])
     vae.sampling.noise = fed
     validation = batches(x[::-1], weighted)
