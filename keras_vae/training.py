@@ -359,7 +359,7 @@ class Training(Receiving):
             mean = self.likelihood.mean(forward.params[0], forward.given)
             self._compile_metrics.update_state(inputs.x, mean, inputs.weights)
         results = self.get_metrics_result()
-        if distribute.is_multi_worker():
+        if distribute.is_multi_worker() and distribute.num_replicas() > 1:
             # Keras averages each value over the workers by two exchanges, along an axis that
             # scalars lack; one is enough for progress bars, and epochs end with the metrics.
             return {"loss": tf.reshape(results["loss"], [1])}

@@ -1,5 +1,6 @@
 """Processes that train together: the same as one, and an end in words when one is lost."""
 
+import json
 import time
 
 import distributed_job
@@ -57,6 +58,18 @@ def test_two_workers_equal_one_device(tmp_path):
     assert loaded.sample(3, seed=0).x.shape == (3, 6)
     exported = tf.saved_model.load(str(tmp_path / "worker-0" / "exported"))
     assert "sample" in exported.signatures
+
+
+@pytest.mark.slow
+def test_a_group_may_be_of_one_worker(tmp_path):
+    (port,) = workers.free_ports(1)
+    only = json.dumps({"cluster": {"worker": [f"127.0.0.1:{port}"]}, "task": {"index": 0}})
+    for strategy in ("multi_worker", "one"):
+        command = [*TRAIN, "--epochs", "1", "--strategy", strategy]
+        workers.run([*command, "--output", str(tmp_path / strategy)], 1, PATIENCE, TF_CONFIG=only)
+    group, alone = (kv.load(tmp_path / name / "model.keras") for name in ("multi_worker", "one"))
+    for one, other in zip(alone.weights, group.weights):
+        np.testing.assert_allclose(other.numpy(), one.numpy(), atol=1e-6, err_msg=one.path)
 
 
 @pytest.mark.slow
