@@ -757,7 +757,7 @@ def test_figures_that_cannot_be_kept_are_not_computed(run, monkeypatch):
     def full(**_):
         raise OSError(30, "Read-only file system")
 
-    monkeypatch.setattr(runs.tempfile, "TemporaryFile", full)
+    monkeypatch.setattr(_files.tempfile, "TemporaryFile", full)
     monkeypatch.setattr(runs.evaluation, "evaluate", lambda *_: pytest.fail("too early"))
     with pytest.raises(OSError, match="metrics.json cannot be written .Read-only file system"):
         runs.evaluate(run, 5)
@@ -879,7 +879,7 @@ BAD_TRAINING = {
     "option value": (["--likelihood", "normal:variance=share"], "Did you mean 'shared'?"),
     "option syntax": (["--likelihood", "normal:shared"], "expected key=value"),
     "posterior": (["--posterior", "diagonal"], "Did you mean 'diagonal_normal'?"),
-    "prior": (["--prior", "normal"], "expected one of standard_normal"),
+    "prior": (["--prior", "normal"], "expected one of flow, mixture, standard_normal"),
     "objective": (["--objective", "elbow"], "Did you mean 'elbo'?"),
     "mismatch": (["--posterior", "point"], "needs a posterior that offers density"),
     "network": (["--network", "dens"], "Did you mean 'dense'?"),
