@@ -147,6 +147,20 @@ def is_multi_worker(strategy: tf.distribute.Strategy | None = None) -> bool:
     return isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
 
 
+def never_empty(network: Any, x: Tensor, training: bool) -> Tensor:
+    """Returns network(x), (B, ...), for x (B, ...), which may be empty on a replica.
+
+    TensorFlow's fused convolutions fail on an empty batch on CPUs, so there the network then gets a
+    row of zeros, whose output is dropped.
+    """
+    if num_replicas() == 1 or tf.config.list_physical_devices("GPU"):
+        return network(x, training=training)
+    rows = tf.shape(x)[0]
+    spare = tf.cast(rows == 0, tf.int32)
+    padded = tf.concat([x, tf.zeros([spare, *x.shape[1:]], x.dtype)], 0)
+    return network(padded, training=training)[:rows]
+
+
 def global_sum(value: Any) -> Any:
     """Returns the sum of a tensor (or nest of tensors) over the replicas.
 

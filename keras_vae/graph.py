@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from keras_vae import estimators
+from keras_vae import distribute, estimators
 from keras_vae._noise import content_keys, content_noise, keyed_noise, keyed_seeds
 from keras_vae._types import Given, Inputs, LatentPass, Tensor
 from keras_vae.latents import LatentModel
@@ -128,7 +128,7 @@ class Graph:
         return self.latent.bind(self._features(x, training))
 
     def _features(self, x: Tensor, training: bool) -> Tensor:
-        return self.encoder(self.likelihood.to_network(x), training=training)
+        return distribute.never_empty(self.encoder, self.likelihood.to_network(x), training)
 
     def parameters(self, decoder_input: Tensor, training: bool = False) -> Tensor:
         """Returns the parameters of p(x|z), (..., *params_shape), for decoder inputs (..., F).
@@ -137,7 +137,7 @@ class Graph:
         """
         leading = tf.shape(decoder_input)[:-1]
         flat = tf.reshape(decoder_input, [-1, decoder_input.shape[-1]])
-        params = tf.cast(self.decoder(flat, training=training), tf.float32)
+        params = tf.cast(distribute.never_empty(self.decoder, flat, training), tf.float32)
         shaped = tf.reshape(params, tf.concat([leading, tf.shape(params)[1:]], 0))
         shaped.set_shape([*decoder_input.shape[:-1], *params.shape[1:]])
         return shaped

@@ -134,6 +134,23 @@ def test_what_is_coupled_within_a_replica_trains_there(objective, binary, two_re
     assert kv.VAE((6,), 2, objective=objective).objective.per_replica
 
 
+def test_convolutions_take_a_replica_without_an_example(two_replicas):
+    x = (np.random.default_rng(0).random((17, 5, 6, 2)) < 0.5).astype("float32")
+
+    def fitted(strategy):
+        keras.utils.set_random_seed(0)
+        with strategy.scope():
+            vae = kv.VAE((5, 6, 2), 2, network="conv:filters=[3,4],width=8")
+            vae.compile(keras.optimizers.SGD(0.05))
+        vae.sampling.noise = fed
+        vae.fit(tf.data.Dataset.from_tensor_slices(x).batch(8), verbose=0)  # 8, 8 and 1
+        return vae
+
+    one, two = fitted(tf.distribute.get_strategy()), fitted(two_replicas)
+    for a, b in zip(one.weights, two.weights):
+        np.testing.assert_allclose(b.numpy(), a.numpy(), atol=1e-6, err_msg=a.path)
+
+
 def test_adam_works_too_and_prediction_keeps_the_order(binary, two_replicas):
     def adam():
         return keras.optimizers.Adam(0.01, epsilon=1e-3)
