@@ -1,5 +1,6 @@
 """The command line: parse, resolve names, call the library."""
 
+import os
 import sys
 import warnings
 from pathlib import Path
@@ -40,8 +41,10 @@ def main() -> None:
     except (ValueError, TypeError, OSError, tf.errors.OpError) as error:
         sentence = error.message if isinstance(error, tf.errors.OpError) else str(error)
         sys.stderr.write(f"keras-vae: {' '.join(sentence.split())}\n")
-        lost = isinstance(error, (ConnectionError, TimeoutError))
-        raise SystemExit(TRY_AGAIN if lost else 2) from None
+        if type(error) is ConnectionError:  # a lost worker; not a broken pipe, which is one too
+            sys.stderr.flush()
+            os._exit(TRY_AGAIN)  # the strategy's threads complain when Python tears them down
+        raise SystemExit(TRY_AGAIN if isinstance(error, TimeoutError) else 2) from None
 
 
 def _show_warning(message: Any, *_: Any) -> None:
