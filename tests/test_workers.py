@@ -17,10 +17,12 @@ PATIENCE = 400
 EPOCHS = 12
 TRAIN = ["-m", "keras_vae", "train", "--data", "digits", "--network", "dense:widths=[8]"]
 #: One case for each member of the table, with the numbers of examples and optimisers in turn.
+MEMBERS = list(dict.fromkeys(case.partition("/")[0] for case in distributed_job.CASES))
 EVERY = [
-    f"{case}@{('sgd', 'adam')[place % 2]}"
-    for place, case in enumerate(
-        case for i, case in enumerate(distributed_job.CASES) if i % 3 == (i // 3) % 3
+    f"{cases[place % len(cases)]}@{('sgd', 'adam')[place % 2]}"
+    for place, cases in enumerate(
+        [case for case in distributed_job.CASES if case.partition("/")[0] == member]
+        for member in MEMBERS
     )
 ]
 
