@@ -94,6 +94,6 @@ def test_half_precision_ends_within_two_percent_of_float32(policy):
         logs = vae.fit(data.train, validation_data=data.validation, epochs=3, verbose=0).history
         losses[name] = logs["val_loss"][-1]
     print(losses)
-    assert losses["float32"] < 115.0
+    assert losses["float32"] < 125.0
     for name in POLICIES:
         assert losses[name] == pytest.approx(losses["float32"], rel=0.02), losses

@@ -27,17 +27,17 @@ EVERY = [
 ]
 
 
-def assert_equals_one_device(report, cases):
+def assert_equals_one_device(report, cases, sgd=1e-6):
     """Holds what a job reported against the same trainings on one device."""
     found = {key.replace("%", "/"): value for key, value in np.load(report).items()}
     for case in cases:
         name, _, optimizer = case.partition("@")
         expected = distributed_job.run(tf.distribute.get_strategy(), name, optimizer or "sgd")
-        prefix, tolerance = f"{case}|", 1e-5 if optimizer == "adam" else 1e-6
+        prefix, tolerance = f"{case}|", 1e-5 if optimizer == "adam" else sgd
         received = {k.removeprefix(prefix): v for k, v in found.items() if k.startswith(prefix)}
         assert received.keys() == expected.keys()
         for key, value in expected.items():
-            scale = max(1.0, float(np.abs(value).max()))
+            scale = max(1.0, float(np.abs(value[np.isfinite(value)]).max(initial=0.0)))
             np.testing.assert_allclose(
                 received[key], value, rtol=0, atol=tolerance * scale, err_msg=f"{case} {key}"
             )
@@ -85,7 +85,7 @@ def test_every_member_equals_one_device(processes, replicas, tmp_path):
     report = tmp_path / "report.npz"
     workers.run([JOB, str(report), *cases], processes, 3 * PATIENCE, REPLICAS=str(replicas))
     assert np.load(report)["replicas"] == processes * replicas
-    assert_equals_one_device(report, cases)
+    assert_equals_one_device(report, cases, sgd=1e-5)  # sums of many terms in another order
 
 
 @pytest.mark.slow
