@@ -134,8 +134,8 @@ def from_slurm(environ: Mapping[str, str]) -> Cluster:
         ]
         addresses[rank]
     except (LookupError, ValueError) as error:
-        names = ("NODELIST", "TASKS_PER_NODE")
-        said = {name: environ.get(name) for name in (*(f"SLURM_STEP_{n}" for n in names),)}
+        names = ("SLURM_STEP_NODELIST", "SLURM_STEP_TASKS_PER_NODE")
+        said = {name: environ.get(name) for name in names}
         raise ValueError(
             f"Slurm's variables could not be read ({error!r} in {said}, SLURM_PROCID="
             f"{environ.get('SLURM_PROCID')!r}); expected those of a step. Start it with srun, or "

@@ -106,6 +106,8 @@ def _from_functions_class() -> Any:
     base: Any = tfd.Distribution
 
     class FromFunctions(base):
+        """The distribution of `from_functions`; a class of its own once TFP is imported."""
+
         def __init__(
             self, log_prob: Any, mean: Any, draw: Any, batch_shape: Any, event_shape: Any
         ) -> None:

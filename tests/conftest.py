@@ -38,6 +38,12 @@ def two_replicas():
 
 
 @pytest.fixture
+def rng():
+    """Random numbers of seed 0, for one test."""
+    return np.random.default_rng(0)
+
+
+@pytest.fixture
 def binary():
     """Ninety binary events of six numbers with two clusters, float32."""
     rng = np.random.default_rng(3)

@@ -13,11 +13,6 @@ from keras_vae.likelihoods.base import LARGEST_LOG
 EVENT = (2, 3)
 
 
-@pytest.fixture
-def rng():
-    return np.random.default_rng(0)
-
-
 def ready(likelihood, event_shape=EVENT):
     likelihood.setup(event_shape)
     return likelihood

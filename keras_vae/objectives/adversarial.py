@@ -27,6 +27,7 @@ class Factor(Objective):
     batch for both halves).
     """
 
+    own_terms = ("total_correlation", "discriminator_loss")
     needs = frozenset({"density", "path"})
     batch_coupled = per_replica = True
 
@@ -52,26 +53,19 @@ class Factor(Objective):
             name="discriminator",
         )
 
-    @property
-    def terms(self) -> tuple[str, ...]:
-        """The terms, and the weight where it is a schedule."""
-        own = ("total_correlation", "discriminator_loss")
-        return ("reconstruction_loss", "kl_loss", *own, *self.scheduled)
-
     def _evaluate(self, latent_pass: LatentPass) -> LossOutput:
         draw = latent_pass.draw
         reconstruction = reconstruction_loss(latent_pass)
         correlation = tf.reduce_mean(self.log_odds(draw.z), 0)
         judged = self._judged(tf.stop_gradient(draw.z), latent_pass.seed)
-        terms = {
-            "reconstruction_loss": reconstruction,
-            "kl_loss": draw.kl,
-            "total_correlation": correlation,
-            "discriminator_loss": judged,
-            **self._scheduled_terms(latent_pass),
-        }
         loss = reconstruction + draw.kl + self.weight(latent_pass.step) * correlation
-        return LossOutput(loss, terms, {"objective": judged})
+        return self._output(
+            latent_pass,
+            loss,
+            {"objective": judged},
+            total_correlation=correlation,
+            discriminator_loss=judged,
+        )
 
     def log_odds(self, z: Tensor) -> Tensor:
         """Returns the logarithm of the odds, (S, B), that codes z (S, B, D) are not shuffled."""

@@ -1,6 +1,7 @@
 """The contract of an objective: from one forward pass to the loss that training follows."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import tensorflow as tf
@@ -22,7 +23,10 @@ class Objective(Part):
     It declares:
 
     Attributes:
-        terms: Every name it logs, in order; each gets a (B,) vector in `LossOutput.terms`.
+        terms: Every name it logs, in order; each gets a (B,) vector in `LossOutput.terms`. By
+            default `reconstruction_loss`, `kl_loss`, those of `own_terms`, and the weights that are
+            schedules.
+        own_terms: What it logs besides.
         samples: S, how many latents are drawn per example.
         needs: What it asks of the posterior; see `Posterior.offers`.
         path: Whether gradients to the posterior go through the draw alone.
@@ -32,6 +36,7 @@ class Objective(Part):
     """
 
     shapes = ("latent_dim",)
+    own_terms: tuple[str, ...] = ()
     samples: int = 1
     needs: frozenset[str] = frozenset()
     path: bool = False
@@ -42,7 +47,7 @@ class Objective(Part):
     @property
     def terms(self) -> tuple[str, ...]:
         """Every name the objective logs, in order."""
-        raise NotImplementedError
+        return ("reconstruction_loss", "kl_loss", *self.own_terms, *self.scheduled)
 
     def evaluate(self, latent_pass: LatentPass) -> LossOutput:
         """Returns the loss and its terms, each (B,), in nats.
@@ -71,10 +76,27 @@ class Objective(Part):
         weights = {name: value for name, value in vars(self).items() if isinstance(value, Schedule)}
         return tuple(n for n, value in weights.items() if not isinstance(value, schedules.Constant))
 
-    def _scheduled_terms(self, latent_pass: LatentPass) -> dict[str, Tensor]:
-        """Returns the values in force of the weights that change, each (B,)."""
-        ones = tf.ones_like(latent_pass.draw.kl)
-        return {name: getattr(self, name)(latent_pass.step) * ones for name in self.scheduled}
+    def _output(
+        self,
+        latent_pass: LatentPass,
+        loss: Tensor,
+        groups: Mapping[str, Tensor] | None = None,
+        **own: Tensor,
+    ) -> LossOutput:
+        """Returns the loss (B,) with its `terms`; of the two common ones, those it declares.
+
+        Args:
+            latent_pass: The forward pass.
+            loss: What is reported.
+            groups: The losses of groups of weights that follow another.
+            **own: Terms of the objective's own, each (B,), and what is to stand in place of others.
+        """
+        draw = latent_pass.draw
+        common = {"reconstruction_loss": reconstruction_loss(latent_pass), "kl_loss": draw.kl}
+        terms = {name: value for name, value in common.items() if name in self.terms} | own
+        ones = tf.ones_like(draw.kl)
+        terms |= {name: getattr(self, name)(latent_pass.step) * ones for name in self.scheduled}
+        return LossOutput(loss, terms, groups or {})
 
     def _weight(self, name: str, value: Any, maximum: float = math.inf) -> Schedule:
         """Returns a term's weight as a schedule, whose ends are checked to be in [0, maximum].

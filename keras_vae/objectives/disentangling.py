@@ -36,6 +36,7 @@ class TotalCorrelation(Objective):
     eq. 4.
     """
 
+    own_terms = estimators.Decomposition._fields
     needs = frozenset({"density", "path", "marginals"})
     batch_coupled = per_replica = True
 
@@ -88,12 +89,6 @@ class TotalCorrelation(Objective):
             )
         self.num_examples.assign(num_examples)
 
-    @property
-    def terms(self) -> tuple[str, ...]:
-        """The terms, and the weights that are schedules."""
-        parts = estimators.Decomposition._fields
-        return ("reconstruction_loss", "kl_loss", *parts, *self.scheduled)
-
     def _evaluate(self, latent_pass: LatentPass) -> LossOutput:
         parts = self._decomposed(latent_pass)
         reconstruction, step = reconstruction_loss(latent_pass), latent_pass.step
@@ -103,8 +98,7 @@ class TotalCorrelation(Objective):
             + self.beta(step) * parts.total_correlation
             + self.dimension_kl_weight(step) * parts.dimension_kl
         )
-        terms = {"reconstruction_loss": reconstruction, "kl_loss": latent_pass.draw.kl}
-        return LossOutput(loss, {**terms, **parts._asdict(), **self._scheduled_terms(latent_pass)})
+        return self._output(latent_pass, loss, **parts._asdict())
 
     def _decomposed(self, latent_pass: LatentPass) -> estimators.Decomposition:
         """Returns the parts of the KL by the mean over the draws, each (B,)."""
@@ -140,6 +134,7 @@ class DIP(Objective):
     Concepts from Unlabeled Observations, 2018, eqs. 6 and 7.
     """
 
+    own_terms = ("covariance_loss",)
     needs = frozenset({"density", "path", "moments"})
     batch_coupled = True
 
@@ -154,11 +149,6 @@ class DIP(Objective):
         self.off_diagonal = self._weight("off_diagonal", off_diagonal)
         self.diagonal = None if diagonal is None else self._weight("diagonal", diagonal)
 
-    @property
-    def terms(self) -> tuple[str, ...]:
-        """The terms, and the weights that are schedules."""
-        return ("reconstruction_loss", "kl_loss", "covariance_loss", *self.scheduled)
-
     def _evaluate(self, latent_pass: LatentPass) -> LossOutput:
         reconstruction, kl = reconstruction_loss(latent_pass), latent_pass.draw.kl
         apart = self.covariance(latent_pass) - tf.eye(self.latent_dim)
@@ -168,9 +158,7 @@ class DIP(Objective):
         step = latent_pass.step
         penalty = self.off_diagonal(step) * off_diagonal + self.diagonal_at(step) * diagonal
         penalty *= tf.ones_like(kl)
-        terms = {"reconstruction_loss": reconstruction, "kl_loss": kl, "covariance_loss": penalty}
-        terms |= self._scheduled_terms(latent_pass)
-        return LossOutput(reconstruction + kl + penalty, terms)
+        return self._output(latent_pass, reconstruction + kl + penalty, covariance_loss=penalty)
 
     def diagonal_at(self, step: Tensor | int) -> Tensor:
         """Returns w_diag at a step of the optimiser."""
@@ -242,19 +230,12 @@ class MMD(Objective):
         return ("reconstruction_loss", *kl, "mmd_loss", *self.scheduled)
 
     def _evaluate(self, latent_pass: LatentPass) -> LossOutput:
-        reconstruction, draw, step = (
-            reconstruction_loss(latent_pass),
-            latent_pass.draw,
-            latent_pass.step,
-        )
-        loss = reconstruction
-        terms = {"reconstruction_loss": reconstruction}
+        draw, step = latent_pass.draw, latent_pass.step
+        loss = reconstruction_loss(latent_pass)
         if "density" in self.needs:
-            terms["kl_loss"] = draw.kl
             loss += self.kl_weight(step) * draw.kl
         codes = tf.reshape(draw.z, [-1, self.latent_dim])
         drawn = draw.prior.sample(tf.shape(codes)[0], latent_pass.seed)
-        discrepancy = estimators.mmd2(codes, drawn, self.kernel)
-        terms["mmd_loss"] = discrepancy * tf.ones_like(reconstruction)
-        terms |= self._scheduled_terms(latent_pass)
-        return LossOutput(loss + self.weight(step) * terms["mmd_loss"], terms)
+        discrepancy = estimators.mmd2(codes, drawn, self.kernel) * tf.ones_like(loss)
+        loss += self.weight(step) * discrepancy
+        return self._output(latent_pass, loss, mmd_loss=discrepancy)

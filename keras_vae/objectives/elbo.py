@@ -83,23 +83,16 @@ class ELBO(Objective):
         """Whether a learned prior follows the codes: where the KL term counts."""
         return self.beta != Constant(0.0)
 
-    @property
-    def terms(self) -> tuple[str, ...]:
-        """`reconstruction_loss`, `kl_loss`, and the arguments that are schedules."""
-        return ("reconstruction_loss", "kl_loss", *self.scheduled)
-
     def _evaluate(self, latent_pass: LatentPass) -> LossOutput:
         reconstruction, kl = reconstruction_loss(latent_pass), latent_pass.draw.kl
         if self.path:
             kl = tf.reduce_mean(latent_pass.draw.log_qz - latent_pass.draw.log_pz, 0)
         beta = self.beta(latent_pass.step)
-        terms = {"reconstruction_loss": reconstruction, "kl_loss": kl}
-        terms |= self._scheduled_terms(latent_pass)
-        loss, groups = reconstruction + beta * kl, {}
+        groups = {}
         if self._holds:
             followed = reconstruction + beta * self._held(latent_pass)
             groups = dict.fromkeys(("inference", "generative"), followed)
-        return LossOutput(loss, terms, groups)
+        return self._output(latent_pass, reconstruction + beta * kl, groups, kl_loss=kl)
 
     def _held(self, latent_pass: LatentPass) -> Tensor:
         """Returns (B,) whose mean has the gradient of the KL under `free_bits` and `capacity`.

@@ -1,13 +1,11 @@
 """Tighter bounds by importance weights, and mixtures of them with the evidence lower bound."""
 
-from typing import Any
-
 import tensorflow as tf
 
 from keras_vae import _checks
 from keras_vae._registry import register
 from keras_vae._types import LatentPass, LossOutput, Tensor
-from keras_vae.estimators import log_mean_exp
+from keras_vae.estimators import importance_weighted_bound, log_mean_exp
 from keras_vae.objectives.base import (
     DOUBLY,
     STANDARD,
@@ -34,16 +32,10 @@ class _ImportanceWeighted(Objective):
             )
         self.path = gradient != STANDARD
 
-    @property
-    def terms(self) -> tuple[str, ...]:
-        """`reconstruction_loss`, `kl_loss`, and the arguments that are schedules."""
-        return ("reconstruction_loss", "kl_loss", *self.scheduled)
-
-    def _output(self, latent_pass: LatentPass, loss: Tensor, groups: Any = None) -> LossOutput:
-        terms = {"reconstruction_loss": reconstruction_loss(latent_pass)}
-        terms["kl_loss"] = latent_pass.draw.kl
-        terms |= self._scheduled_terms(latent_pass)
-        return LossOutput(loss, terms, groups or {})
+    def _bound(self, latent_pass: LatentPass) -> Tensor:
+        """Returns the importance-weighted bound of all draws, (B,)."""
+        draw = latent_pass.draw
+        return importance_weighted_bound(latent_pass.log_px, draw.log_pz, draw.log_qz)
 
 
 @register("objective", "iwae")
@@ -72,11 +64,10 @@ class IWAE(_ImportanceWeighted):
         self._set(_checks.integer("samples", samples), gradient)
 
     def _evaluate(self, latent_pass: LatentPass) -> LossOutput:
-        weights = log_weights(latent_pass)
         gate = latent_pass.draw.path
         if self.gradient == DOUBLY and gate is not None:
-            gate.weights = tf.nn.softmax(weights, axis=0)
-        return self._output(latent_pass, -log_mean_exp(weights, 0))
+            gate.weights = tf.nn.softmax(log_weights(latent_pass), axis=0)
+        return self._output(latent_pass, -self._bound(latent_pass))
 
 
 @register("objective", "miwae")
@@ -101,10 +92,11 @@ class MIWAE(_ImportanceWeighted):
         self._set(self.bounds * self.samples_per_bound)
 
     def _evaluate(self, latent_pass: LatentPass) -> LossOutput:
-        return self._output(latent_pass, self._loss(log_weights(latent_pass)))
+        return self._output(latent_pass, self._loss(latent_pass))
 
-    def _loss(self, weights: Tensor) -> Tensor:
-        """Returns the mean over M of the bounds by K, (B,), negative, of log-weights (M K, B)."""
+    def _loss(self, latent_pass: LatentPass) -> Tensor:
+        """Returns the mean over M of the bounds by K, (B,), negative."""
+        weights = log_weights(latent_pass)  # (M K, B)
         grouped = tf.reshape(weights, [self.bounds, self.samples_per_bound, -1])
         return -tf.reduce_mean(log_mean_exp(grouped, 1), 0)
 
@@ -124,9 +116,8 @@ class PIWAE(MIWAE):
     """
 
     def _evaluate(self, latent_pass: LatentPass) -> LossOutput:
-        weights = log_weights(latent_pass)
-        groups = {"inference": self._loss(weights)}
-        return self._output(latent_pass, -log_mean_exp(weights, 0), groups)
+        groups = {"inference": self._loss(latent_pass)}
+        return self._output(latent_pass, -self._bound(latent_pass), groups)
 
 
 @register("objective", "ciwae")
@@ -150,5 +141,5 @@ class CIWAE(_ImportanceWeighted):
     def _evaluate(self, latent_pass: LatentPass) -> LossOutput:
         share = self.elbo_weight(latent_pass.step)
         elbo = -reconstruction_loss(latent_pass) - latent_pass.draw.kl
-        tighter = log_mean_exp(log_weights(latent_pass), 0)
+        tighter = self._bound(latent_pass)
         return self._output(latent_pass, -(share * elbo + (1.0 - share) * tighter))

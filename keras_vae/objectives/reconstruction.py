@@ -21,5 +21,4 @@ class Reconstruction(Objective):
         return ("reconstruction_loss",)
 
     def _evaluate(self, latent_pass: LatentPass) -> LossOutput:
-        loss = reconstruction_loss(latent_pass)
-        return LossOutput(loss, {"reconstruction_loss": loss})
+        return self._output(latent_pass, reconstruction_loss(latent_pass))
