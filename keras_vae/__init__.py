@@ -3,7 +3,9 @@
 from keras_vae import _backend as _backend  # isort: skip  (before anything else loads)
 
 from keras_vae import (
+    anomalies,
     callbacks,
+    conditions,
     data,
     distribute,
     distributions,
@@ -29,7 +31,9 @@ from keras_vae.model import VAE, load
 __all__ = [
     "VAE",
     "__version__",
+    "anomalies",
     "callbacks",
+    "conditions",
     "data",
     "distribute",
     "distributions",

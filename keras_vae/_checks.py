@@ -3,7 +3,7 @@
 import difflib
 import math
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -310,6 +310,25 @@ def assert_weights(weights: tf.Tensor) -> tf.Tensor:
     return _asserted(weights, valid, sentence)
 
 
+def assert_where(
+    x: tf.Tensor, inside: tf.Tensor, name: str, sentence: Callable[[], str]
+) -> tf.Tensor:
+    """Returns x; running it fails, as `assert_support`, on the first value that is not inside.
+
+    Args:
+        x: Values, (B, ...).
+        inside: Where they are what they may be, of the same shape.
+        name: What the message calls x.
+        sentence: Returns what the message says after the value.
+    """
+
+    def message() -> tf.Tensor:
+        first = tf.boolean_mask(x, tf.logical_not(inside))[0]
+        return tf.strings.format(name + " holds {}; " + sentence(), (first,))
+
+    return _asserted(x, tf.reduce_all(inside), message)
+
+
 def _asserted(x: tf.Tensor, valid: tf.Tensor, sentence: Callable[[], tf.Tensor]) -> tf.Tensor:
     def fail() -> tf.Operation:
         return tf.debugging.Assert(False, [tf.strings.join([MARK, sentence(), MARK])], summarize=1)
@@ -320,29 +339,6 @@ def _asserted(x: tf.Tensor, valid: tf.Tensor, sentence: Callable[[], tf.Tensor])
         check = [tf.cond(valid, tf.no_op, lambda: tf.group(fail()))]
     with tf.control_dependencies([op for op in check if op is not None]):
         return tf.identity(x)
-
-
-def event_of(x: Any) -> Any:
-    """Returns x of {"x": x, "offset": offset}, as data with side inputs comes, or x itself."""
-    return x.get("x") if isinstance(x, Mapping) else x
-
-
-def offset_of(x: Any, takes_offset: bool, likelihood: str) -> Any:
-    """Returns the offset of {"x": x, "offset": offset}, or None for a likelihood without.
-
-    Raises:
-        ValueError: for other keys, or an offset that is missing or that the likelihood lacks.
-    """
-    keys = set(x) if isinstance(x, Mapping) else {"x"}
-    expected = {"x", "offset"} if takes_offset else {"x"}
-    if keys == expected:
-        return x["offset"] if takes_offset else None
-    received = "x alone" if keys == {"x"} else f"a mapping of {', '.join(sorted(map(str, keys)))}"
-    if takes_offset:
-        remedy = 'expected {"x": x, "offset": size factors (n,)}, or make it with size_factor=False'
-    else:
-        remedy = "expected x alone; counts take an offset if their likelihood has size_factor=True"
-    raise ValueError(f"The likelihood {likelihood!r} received {received}; {remedy}.")
 
 
 OFFSETS = "The least offset is {}; expected finite size factors above 0, one for each example."

@@ -79,6 +79,15 @@ def keyed_noise(
     return tf.concat([radius * tf.cos(angle), radius * tf.sin(angle)], axis=2)[:, :, :size]
 
 
+def keyed_uniform(
+    keys: Tensor, num_samples: Tensor | int, size: int, seed: Tensor, first: Tensor | int = 0
+) -> Tensor:
+    """Returns uniform numbers as `keyed_noise` returns normal ones, (S, B, N), within (0, 1)."""
+    words = _draw_words(keys, num_samples, seed, first)
+    words = _mix(words[:, :, None] + _scattered(tf.range(size)))
+    return _fraction(words) * (1.0 - 2.0**-23) + 2.0**-25
+
+
 def keyed_seeds(keys: Tensor, num_samples: Tensor | int, seed: Tensor, first: Tensor) -> Tensor:
     """Returns seeds for what cannot draw from noise, (S, B, 2) int32, as `keyed_noise` does."""
     words = _draw_words(keys, num_samples, seed, first)

@@ -18,6 +18,7 @@ config.json; options given beside it override it.
 keras-vae train --data digits --output runs/digits
 keras-vae train --data mnist --latent-dim 50 --epochs 10 --output runs/mnist
 keras-vae train --data photos/ --image-size 64 --output runs/photos
+keras-vae train --data mnist --condition labels --output runs/mnist-by-class
 keras-vae train --data a.csv --beta "linear(steps=1000)" --output runs/a
 keras-vae train --config runs/a/config.json --beta 4 --output runs/b
 keras-vae train --resume --output runs/b
@@ -54,6 +55,7 @@ A picture shows the means of p(x|z); FILE.npz holds x, mean and z.
 \b
 keras-vae sample runs/digits --output samples.png
 keras-vae sample exports/digits --n 10000 --seed 1 --output samples.npz
+keras-vae sample runs/mnist-by-class --condition 7 --output sevens.png
 """
 RECONSTRUCT = """Encode test examples and decode them again.
 
@@ -71,6 +73,31 @@ FILE.npz holds the ends a and b, and mean (n, steps, ...).
 \b
 keras-vae interpolate runs/digits --output lines.png
 keras-vae interpolate runs/digits --n 2 --steps 20 --output lines.npz
+"""
+IMPUTE = """Fill the missing entries of a file: empty fields of a table, NaN of an array.
+
+The run must have been trained with --missing. A filled entry is the mean of what the model says it
+may have been, given the others of its example; what was observed stays as it stood. The copy is of
+the kind of --data; FILE.npz holds instead x, its spread stddev, and draws (20 of each example).
+
+\b
+keras-vae train --data table.csv --missing --objective iwae:samples=20 --output runs/table
+keras-vae impute runs/table --data table.csv --output filled.csv
+"""
+SCORE = """Score how strange a run's model finds every example of a file, in nats.
+
+A score is -log p(x), or the negative of the bound with --by elbo: higher is stranger. FILE.csv has
+a row for each example, in order: index,score,anomalous. An example is anomalous (1) if it scores
+above a threshold, which is taken from the run's validation set so that of new examples like those
+at most the --false-positive-rate are expected to. The threshold is printed, and kept in FILE.json.
+
+All examples of the file are scored. Where it holds several splits a column `split` says which, and
+index counts within each; of a folder of images a column `file` names them. Beware: data of another
+kind may well score as less strange (docs/anomalies.md).
+
+\b
+keras-vae score runs/digits --data mine.npy --output scores.csv
+keras-vae score runs/digits --data mine.npy --by elbo --output bounds.csv
 """
 EXPORT = """Write a run's model as a SavedModel, which needs TensorFlow alone.
 
@@ -118,6 +145,31 @@ Method = Annotated[
         "the prior: slower, and right where q is not), or prior (plain Monte Carlo, which fails)."
     ),
 ]
+ScoredData = Annotated[
+    str,
+    typer.Option(
+        "--data",
+        help="What to score: a file, a folder of images or a name, as for `train`. It is binarised "
+        "and dequantised as the run's data was.",
+    ),
+]
+ScoredBy = Annotated[str, typer.Option(help="log_likelihood, by importance sampling, or elbo.")]
+ScoreSamples = Annotated[
+    int | None,
+    typer.Option(
+        "--num-samples", help="Draws of z per example: 500, or of elbo 1. More make less noise."
+    ),
+]
+FalsePositiveRate = Annotated[
+    float,
+    typer.Option(
+        help="Which share of new examples like the validation set's may be called anomalous, at "
+        "most. The smallest that n of them can promise is 1 / (n + 1)."
+    ),
+]
+TableFile = Annotated[
+    Path, typer.Option("--output", help="A new FILE.csv; FILE.json comes beside it.")
+]
 OutputFile = Annotated[
     Path, typer.Option("--output", help="A new FILE.png for a picture, FILE.npz for the arrays.")
 ]
@@ -141,6 +193,28 @@ LeapfrogSteps = Annotated[
     int | None,
     typer.Option(
         help="Of annealed: steps of each transition." + _or(evaluation.Annealing().leapfrog_steps)
+    ),
+]
+
+# Of `impute`
+Incomplete = Annotated[
+    Path, typer.Option("--data", help="A .csv, .parquet, .npy or .npz file with missing entries.")
+]
+FilledFile = Annotated[
+    Path, typer.Option("--output", help="A new file of the kind of --data, or FILE.npz.")
+]
+
+ImputeSamples = Annotated[
+    int, typer.Option("--num-samples", help="Samples of what z may have been, per example.")
+]
+
+# Of `sample` and `impute`
+SampleCondition = Annotated[
+    str | None,
+    typer.Option(
+        "--condition",
+        help="Of a model with a condition: the number of a class, or the numbers of a vector "
+        "between commas.",
     ),
 ]
 
@@ -225,6 +299,21 @@ Objective = Annotated[
     str | None,
     typer.Option(
         help="What is minimised: elbo, elbo:beta=4, or reconstruction." + _or(Config.objective)
+    ),
+]
+Condition = Annotated[
+    str | None,
+    typer.Option(
+        help="What the model is conditioned on: labels, those of the data, as classes or vectors. "
+        "Then `keras-vae sample --condition 7` draws what you ask for." + _or("none")
+    ),
+]
+Missing = Annotated[
+    bool | None,
+    typer.Option(
+        "--missing/--no-missing",
+        help="Take NaN, or an empty field of a table, as a missing entry; `keras-vae impute` fills "
+        "them." + _or("no-missing"),
     ),
 ]
 Beta = Annotated[

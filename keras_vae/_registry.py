@@ -25,7 +25,8 @@ def register(family: str, name: str) -> Callable[[C], C]:
     """Returns a class decorator that makes a strategy known as `name` within its family.
 
     Args:
-        family: "likelihood", "posterior", "prior", "latent", "objective", "schedule" or "network".
+        family: "likelihood", "posterior", "prior", "latent", "objective", "schedule", "network" or
+            "condition".
         name: The short name, in lower_snake_case.
 
     Raises:

@@ -22,9 +22,9 @@ class Given(NamedTuple):
     A new side input is a new field here, never a new argument of a part.
 
     Attributes:
-        condition: What the model is conditioned on, or None.
+        condition: What the model is conditioned on, as the networks see it, (B, C), or None.
         offset: A per-example side input of the likelihood, such as a size factor, or None.
-        posterior_of: Maps a batch of network inputs (B, E) to the bound posterior of that batch,
+        posterior_of: Maps a batch of what the encoder sees to the bound posterior of that batch,
             with the encoder in inference mode.
         observed: What `Likelihood.observe` returned for this batch; None outside training.
     """
@@ -39,14 +39,12 @@ class Inputs(NamedTuple):
     """One batch as the model sees it, however Keras delivered it.
 
     Attributes:
-        x: (B, E) float32.
-        mask: None, or (B, E) with 1 where the entry was observed.
+        x: (B, E) float32; NaN where an entry is missing, for a model that takes these.
         weights: None, or (B,) float32 sample weights.
         given: the side inputs.
     """
 
     x: Tensor
-    mask: Tensor | None
     weights: Tensor | None
     given: Given
 
@@ -58,11 +56,13 @@ class NetworkInput(NamedTuple):
         shape: Without the batch axis.
         least: The least value it may hold, or -inf.
         greatest: The greatest, or inf.
+        condition_size: How many numbers of a condition come beside it, C; 0 for none.
     """
 
     shape: tuple[int, ...]
     least: float
     greatest: float
+    condition_size: int = 0
 
 
 class PathGate:
@@ -123,7 +123,7 @@ class LatentPass:
     """One forward pass: all that an objective may look at.
 
     Attributes:
-        x: (B, E).
+        x: (B, E); NaN where an entry is missing.
         log_px: log p(x|z), (S, B).
         draw: The `LatentDraw`.
         step: Scalar int64, the optimiser's step; what schedules are functions of.

@@ -12,7 +12,20 @@ import rich.table
 import tensorflow as tf
 import typer
 
-from keras_vae import _checks, _files, _registry, data, evaluation, export, launching, plots, runs
+from keras_vae import (
+    _checks,
+    _files,
+    _registry,
+    _sides,
+    anomalies,
+    data,
+    evaluation,
+    export,
+    filling,
+    launching,
+    plots,
+    runs,
+)
 from keras_vae import _options as opt
 from keras_vae._version import __version__
 from keras_vae.configs import Config
@@ -28,6 +41,8 @@ app = typer.Typer(
 console = rich.console.Console()
 #: In one picture; more take minutes to draw, and nobody looks at them.
 MOST_IMAGES = 1024
+#: An imputation of a smaller effective sample size is said to be poor.
+FEW_SAMPLES = 10.0
 #: The exit status when other workers were lost or never came, as sysexits.h has it (EX_TEMPFAIL).
 TRY_AGAIN = 75
 
@@ -84,6 +99,8 @@ def train(
     posterior: opt.Posterior = None,
     prior: opt.Prior = None,
     objective: opt.Objective = None,
+    condition: opt.Condition = None,
+    missing: opt.Missing = None,
     beta: opt.Beta = None,
     learning_rate: opt.LearningRate = None,
     seed: opt.TrainingSeed = None,
@@ -146,6 +163,7 @@ def sample(
     output: opt.OutputFile,
     n: opt.Count = 64,
     seed: opt.Seed = 0,
+    condition: opt.SampleCondition = None,
 ) -> None:
     """Draws new examples; see `_options.SAMPLE`."""
     _check_file(output, _checks.integer("n", n, maximum=2**31 - 1))
@@ -154,7 +172,8 @@ def sample(
     drawing = model.signatures["sample"]
     _check_events(output, drawing.structured_outputs["mean"].shape[1:])
     pair = tf.constant(_checks.seed_pair(seed))
-    drawn = {name: x.numpy() for name, x in drawing(n=tf.constant(n), seed=pair).items()}
+    sides = _condition(drawing, condition)
+    drawn = {name: x.numpy() for name, x in drawing(n=tf.constant(n), seed=pair, **sides).items()}
     _write(output, drawn, lambda: plots.image_grid(drawn["mean"]))
 
 
@@ -167,8 +186,8 @@ def reconstruct(
 ) -> None:
     """Encodes test examples and decodes them; see `_options.RECONSTRUCT`."""
     _check_file(output, 2 * _checks.integer("n", n))
-    x, vae = _test_examples(run, output, n, data)
-    means = vae.reconstruct(x)
+    vae, x, events = _test_examples(run, output, n, data)
+    means = vae.reconstruct(events)
     title = "Inputs and reconstructions"
     _write(output, {"x": x, "mean": means}, lambda: plots.reconstructions(x, means, title))
 
@@ -183,12 +202,53 @@ def interpolate(
 ) -> None:
     """Decodes lines between codes; see `_options.INTERPOLATE`."""
     _check_file(output, _checks.integer("n", n) * _checks.integer("steps", steps, 2))
-    x, vae = _test_examples(run, output, 2 * n, data)
+    vae, x, events = _test_examples(run, output, 2 * n, data)
+    ends = [_sides.rows(events, slice(start, None, 2)) for start in range(2)]
     a, b = x[::2], x[1::2]
-    means = vae.interpolate(a, b, steps)
+    means = vae.interpolate(ends[0], ends[1], steps)
     flat = means.reshape(-1, *vae.event_shape)
     title = "Lines between the codes of test examples"
     _write(output, {"a": a, "b": b, "mean": means}, lambda: plots.image_grid(flat, steps, title))
+
+
+@app.command(help=opt.IMPUTE)
+def impute(
+    run: opt.Run,
+    data: opt.Incomplete,
+    output: opt.FilledFile,
+    num_samples: opt.ImputeSamples = 1000,
+    seed: opt.Seed = 0,
+    condition: opt.SampleCondition = None,
+) -> None:
+    """Fills missing entries; see `_options.IMPUTE`."""
+    _, _, vae = runs.read(run)
+    given = _parsed(condition, getattr(vae.condition, "shape", ()), vae.condition)
+    found = filling.fill(vae, data, output, num_samples, seed, given)
+    _print_line(f"Filled {found.entries} missing entries of {found.examples} examples.")
+    if found.least_effective_sample_size < FEW_SAMPLES:
+        _print_line(
+            "The least effective sample size is "
+            f"{found.least_effective_sample_size:.1f}: take more samples by --num-samples."
+        )
+    _print_paths([output])
+
+
+@app.command(help=opt.SCORE)
+def score(
+    run: opt.Run,
+    data: opt.ScoredData,
+    output: opt.TableFile,
+    by: opt.ScoredBy = "log_likelihood",
+    num_samples: opt.ScoreSamples = None,
+    false_positive_rate: opt.FalsePositiveRate = 0.05,
+    seed: opt.Seed = 0,
+) -> None:
+    """Scores how strange examples are; see `_options.SCORE`."""
+    rate = false_positive_rate
+    facts, limit = anomalies.score(run, data, output, by, num_samples, rate, seed, console)
+    _print_pairs({name: value for name, value in facts.items() if name not in ("run", "data")})
+    _print_line(limit.sentence())
+    _print_paths([output, output.with_suffix(".json")])
 
 
 @app.command("export", help=opt.EXPORT)
@@ -235,17 +295,51 @@ def datasets() -> None:
     _print_pairs({family: ", ".join(_registry.names(family)) for family in families})
 
 
-def _test_examples(run: Path, output: Path, n: int, other: str | None) -> tuple[np.ndarray, Any]:
-    """Returns the first n test examples and the model of a run."""
-    _, config, vae = runs.read(run)
+def _test_examples(run: Path, output: Path, n: int, other: str | None) -> tuple[Any, Any, Any]:
+    """Returns a run's model and its first n test examples, alone and as the model takes them."""
+    vae, x, events = runs.test_examples(run, n, other)
     _check_events(output, vae.event_shape)
-    loaded = runs.test_set(config, vae, other)
-    if n > loaded.counts["test"]:
+    return vae, x, events
+
+
+def _condition(drawing: Any, text: str | None) -> dict[str, Any]:
+    """Returns the condition to draw under as the signature takes it, or nothing."""
+    spec = drawing.structured_input_signature[1].get("condition")
+    values = _parsed(text, None if spec is None else spec.shape[1:], spec)
+    return {} if values is None else {"condition": tf.cast(values[None], spec.dtype)}
+
+
+def _parsed(text: str | None, shape: Any, spec: Any) -> np.ndarray | None:
+    """Returns what --condition says, of the shape of one condition; None where none is taken.
+
+    Args:
+        text: What was given.
+        shape: Of one condition.
+        spec: What has the dtype of one; None where the model takes none.
+
+    Raises:
+        ValueError: if one is missing, not taken, or of another kind.
+    """
+    if text is None and spec is None:
+        return None
+    if spec is None:
         raise ValueError(
-            f"{n} test examples are needed, and {loaded.name} has {loaded.counts['test']}; choose "
-            "a smaller --n."
+            f"--condition is {text}, and the model was trained without one; leave it out."
         )
-    return next(loaded.test.unbatch().batch(n).as_numpy_iterator()), vae
+    if text is None:
+        raise ValueError(
+            "The model was trained with a condition; expected --condition, such as 7 for a class, "
+            "or 0.5,1 for a vector of two numbers."
+        )
+    try:
+        values = np.array([float(part) for part in text.split(",")])
+    except ValueError:
+        values = np.empty(0)
+    whole, width = spec.dtype.is_integer, int(np.prod(shape))
+    if len(values) != width or (whole and values[0] != np.round(values[0])):
+        expected = "the number of a class" if whole else f"{width} number(s) between commas"
+        raise ValueError(f"--condition is {text}; expected {expected}.")
+    return values.reshape(shape)
 
 
 def _open_saved_model(path: Path) -> Any:

@@ -12,10 +12,11 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from keras_vae import _checks, _registry, networks, schedules
 from keras_vae import data as datasets
-from keras_vae.data import Data
+from keras_vae.data import Data, Source, Split
 from keras_vae.model import VAE
 
 #: Each of these supports lies within the next.
@@ -24,6 +25,8 @@ _NESTED: dict[Any, int] = {"binary": 0, "unit_interval": 1, "real": 2}
 _PARTS = ("likelihood", "network", "posterior", "prior", "objective")
 #: A name, a name with options, or a config as Keras serialises it.
 Strategy = str | dict[str, Any]
+#: What the command line may condition a model on.
+CONDITIONS = ("labels",)
 #: How messages name what a field may hold.
 _WORDS = {
     str: "a text",
@@ -58,6 +61,8 @@ class Config:
         posterior: A strategy.
         prior: A strategy.
         objective: A strategy.
+        condition: "labels" to condition the model on the labels of the data, or None.
+        missing: Whether NaN, or an empty field of a table, stands for an entry that is missing.
         learning_rate: Of Adam at its highest; it rises from 0 over the first twentieth of the
             steps and falls to 0 along half a cosine.
         seed: Of weights, order and noise.
@@ -79,6 +84,8 @@ class Config:
     posterior: Strategy = "diagonal_normal"
     prior: Strategy = "standard_normal"
     objective: Strategy = "elbo"
+    condition: str | None = None
+    missing: bool = False
     learning_rate: float = 2e-3
     seed: int = 0
     strategy: str = "auto"
@@ -180,16 +187,20 @@ def read_json(
 
 
 def load_data(config: Config, download: bool = False, labels: bool | None = False) -> Data:
-    """Returns the data set of a config; with `labels` None, labels where there are any."""
+    """Returns the data set of a config; with `labels` None, labels where there are any.
+
+    A config with a condition has them whatever `labels` says.
+    """
     return datasets.load(
         config.data,
         config.batch_size,
         binarize=config.binarize,
         dequantize=config.dequantize,
-        labels=labels,
+        labels=config.condition is not None or labels,
         image_size=config.image_size,
         skip_corrupt=config.skip_corrupt,
         download=download,
+        missing=config.missing,
         seed=config.seed,
     )
 
@@ -201,15 +212,56 @@ def load_other(config: Config, data: str) -> Data:
     training split. It is resized only where it holds images to resize, and dequantised only where
     it holds grey levels; a warning says where it is not.
     """
+    found = _find_like(config, data)
+    held_out = list(_splits(found).values())[-1]
+    found = dataclasses.replace(found, train=held_out, validation=held_out, test=held_out)
+    return _load_like(config, data, found)
+
+
+def load_every(config: Config, data: str) -> dict[str, tuple[Data, Split]]:
+    """Returns all splits of another set than a config's, prepared like it, each to be scored.
+
+    Values are scaled and drawn as in `load_other`.
+
+    Returns: split -> the data set whose `test` it is, in the order of the source, and the split as
+        it was found.
+    """
+    found = _find_like(config, data)
+    splits = _splits(found)
+    made = {}
+    for name, split in splits.items():
+        others = [each for each in splits.values() if each is not split] or [split]
+        alone = dataclasses.replace(found, train=others[0], validation=others[-1], test=split)
+        made[name] = (_load_like(config, data, alone), split)
+    return made
+
+
+def _splits(found: Source) -> dict[str, Split]:
+    """Returns the splits that a set has of its own, the training split first."""
+    splits = {"train": found.train, "validation": found.validation, "test": found.test}
+    return {name: split for name, split in splits.items() if split is not None}
+
+
+def _find_like(config: Config, data: str) -> Source:
     fixed = Path(data).suffix in datasets.FILES or data in datasets.BUILT_IN
-    found = datasets.find(
+    return datasets.find(
         data,
         image_size=None if fixed else config.image_size,
         skip_corrupt=config.skip_corrupt,
+        missing=config.missing,
     )
-    splits = (found.test, found.validation, found.train)
-    held_out = next(split for split in splits if split is not None)
-    levels = held_out.dtype == np.uint8
+
+
+def _load_like(config: Config, data: str, found: Source) -> Data:
+    """Returns a source that has all splits, prepared like a config's data to score its `test`.
+
+    Args:
+        config: The config.
+        data: What the source was found by, for messages.
+        found: The source.
+    """
+    test: Any = found.test
+    levels = test.dtype == np.uint8
     if config.dequantize and not levels:
         warnings.warn(
             f"{data} holds no grey levels (whole numbers as uint8), so its values are scored as "
@@ -217,17 +269,24 @@ def load_other(config: Config, data: str) -> Data:
             stacklevel=2,
         )
     return datasets.load(
-        dataclasses.replace(found, train=held_out, validation=held_out, test=held_out),
-        min(config.batch_size, held_out.count),
+        found,
+        min(config.batch_size, test.count),
         binarize=config.binarize,
         dequantize=config.dequantize and levels,
+        labels=config.condition is not None,
+        missing=config.missing,
         seed=config.seed,
     )
 
 
+def default_likelihood(support: str) -> str:
+    """Returns the likelihood that is chosen for data of this support where none is named."""
+    return "bernoulli" if support == "binary" else "normal:variance=shared"
+
+
 def resolve(config: Config, data: Data) -> tuple[Config, dict[str, str]]:
     """Returns the config with every open choice made, and why each was made."""
-    likelihood = "bernoulli" if data.support == "binary" else "normal:variance=shared"
+    likelihood = default_likelihood(data.support)
     values = "0 and 1" if data.support == "binary" else "real"
     network = networks.get(None, data.event_shape).short_name
     fits = "an image" if network == "conv" else "no image, or a small one"
@@ -252,6 +311,8 @@ def choices(config: Config, data: Data, vae: VAE, reasons: dict[str, str]) -> di
         "training": f"{config.epochs} epochs of {steps} steps, {vae.count_params():,} parameters",
         "optimiser": f"Adam at {config.learning_rate:g} after a warm-up, falling to 0 on a cosine",
     }
+    if vae.condition is not None:
+        rows["condition"] = f"the labels, {vae.condition.words}"
     rows["prior"] += f", {vae.latent.latent_dim} latent dimensions"
     for name, reason in reasons.items():
         rows[name] += f" ({reason})"
@@ -265,6 +326,7 @@ def compiled(config: Config, data: Data) -> VAE:
         ValueError, TypeError: for parts that fit neither one another nor the data.
     """
     parts = {part: getattr(config, part) for part in _PARTS}
+    parts |= {"condition": condition(config, data), "missing": config.missing}
     vae = VAE(data.event_shape, config.latent_dim, seed=config.seed, **parts)
     likelihood = vae.likelihood
     if _NESTED[data.support] > _NESTED.get(likelihood.support, 2):
@@ -277,6 +339,26 @@ def compiled(config: Config, data: Data) -> VAE:
     steps = config.epochs * len(data.train)
     vae.compile(optimizer=keras.optimizers.Adam(learning_rate(config.learning_rate, steps)))
     return vae
+
+
+def condition(config: Config, data: Data) -> Any:
+    """Returns what a model of a config is conditioned on: the kind of labels that the data has.
+
+    Raises:
+        ValueError: for another condition than "labels", or labels that are words.
+    """
+    if config.condition is None:
+        return None
+    _checks.one_of("condition", config.condition, CONDITIONS)
+    if data.classes is not None:
+        return data.classes
+    spec = data.train.element_spec[1]
+    if spec.dtype == tf.string or spec.shape.rank not in (1, 2):
+        raise ValueError(
+            f"The labels of {data.name} are {spec.dtype.name} of shape {spec.shape[1:]}; expected "
+            "whole numbers from 0 on, or vectors of numbers. Number the classes."
+        )
+    return (spec.shape[1] if spec.shape.rank == 2 else 1,)
 
 
 def learning_rate(

@@ -147,18 +147,21 @@ def is_multi_worker(strategy: tf.distribute.Strategy | None = None) -> bool:
     return isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
 
 
-def never_empty(network: Any, x: Tensor, training: bool) -> Tensor:
-    """Returns network(x), (B, ...), for x (B, ...), which may be empty on a replica.
+def never_empty(network: Any, x: Any, training: bool) -> Tensor:
+    """Returns network(x), (B, ...), for x (B, ...), or several of these; empty on some replica.
 
     TensorFlow's fused convolutions fail on an empty batch on CPUs, so there the network then gets a
     row of zeros, whose output is dropped.
     """
     if num_replicas() == 1 or tf.config.list_physical_devices("GPU"):
         return network(x, training=training)
-    rows = tf.shape(x)[0]
+    rows = tf.shape(tf.nest.flatten(x)[0])[0]
     spare = tf.cast(rows == 0, tf.int32)
-    padded = tf.concat([x, tf.zeros([spare, *x.shape[1:]], x.dtype)], 0)
-    return network(padded, training=training)[:rows]
+
+    def pad(one: Tensor) -> Tensor:
+        return tf.concat([one, tf.zeros([spare, *one.shape[1:]], one.dtype)], 0)
+
+    return network(tf.nest.map_structure(pad, x), training=training)[:rows]
 
 
 def global_sum(value: Any) -> Any:

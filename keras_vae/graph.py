@@ -97,7 +97,11 @@ class Forward(NamedTuple):
 
 
 class Graph:
-    """Pure functions of the parts' weights; all tensors float32, all densities in nats."""
+    """Pure functions of the parts' weights; all tensors float32, all densities in nats.
+
+    Where `missing` is set, entries of x that are NaN were not observed: the encoder sees them as 0,
+    with a mask beside them, and densities leave them out.
+    """
 
     def __init__(
         self,
@@ -105,11 +109,13 @@ class Graph:
         latent: LatentModel,
         decoder: keras.Model,
         likelihood: Likelihood,
+        missing: bool = False,
     ) -> None:
         self.encoder = encoder
         self.latent = latent
         self.decoder = decoder
         self.likelihood = likelihood
+        self.missing = missing
 
     def given(self, given: Given = NOTHING) -> Given:
         """Returns the side inputs with `posterior_of` filled in."""
@@ -123,21 +129,43 @@ class Graph:
             given = given._replace(offset=tf.ones([1]))
         return self.given(given)
 
-    def posterior(self, x: Tensor, training: bool = False) -> Any:
+    def posterior(self, x: Tensor, given: Given = NOTHING, training: bool = False) -> Any:
         """Returns the bound q(z|x) of x (B, E)."""
-        return self.latent.bind(self._features(x, training))
+        return self.latent.bind(self._features(x, given, training))
 
-    def _features(self, x: Tensor, training: bool) -> Tensor:
-        return distribute.never_empty(self.encoder, self.likelihood.to_network(x), training)
+    def _features(self, x: Tensor, given: Given, training: bool = False) -> Tensor:
+        inputs = _beside(self.network_input(x), given.condition)
+        return distribute.never_empty(self.encoder, inputs, training)
 
-    def parameters(self, decoder_input: Tensor, training: bool = False) -> Tensor:
+    def network_input(self, x: Tensor) -> Tensor:
+        """Returns what the encoder sees of x (B, E), but for the condition."""
+        mask = self._mask(x)
+        if mask is None:
+            return self.likelihood.to_network(x)
+        seen = self.likelihood.to_network(tf.where(mask > 0.0, x, self.likelihood.fill))
+        counted = self.likelihood.network_mask(mask) > 0.0
+        return tf.concat([tf.where(counted, seen, 0.0), mask], -1)
+
+    def _mask(self, x: Tensor) -> Tensor | None:
+        """Returns 1 where an entry of x (..., E) was observed, or None where all have to be."""
+        return tf.cast(tf.logical_not(tf.math.is_nan(x)), tf.float32) if self.missing else None
+
+    def parameters(
+        self, decoder_input: Tensor, given: Given = NOTHING, training: bool = False
+    ) -> Tensor:
         """Returns the parameters of p(x|z), (..., *params_shape), for decoder inputs (..., F).
 
         Leading axes are folded into the batch, since Keras models take one batch axis only.
         """
         leading = tf.shape(decoder_input)[:-1]
         flat = tf.reshape(decoder_input, [-1, decoder_input.shape[-1]])
-        params = tf.cast(distribute.never_empty(self.decoder, flat, training), tf.float32)
+        condition = given.condition
+        if condition is not None:
+            size = condition.shape[-1]
+            condition = tf.broadcast_to(condition, tf.concat([leading, [size]], 0))
+            condition = tf.reshape(condition, [-1, size])
+        inputs = _beside(flat, condition)
+        params = tf.cast(distribute.never_empty(self.decoder, inputs, training), tf.float32)
         shaped = tf.reshape(params, tf.concat([leading, tf.shape(params)[1:]], 0))
         shaped.set_shape([*decoder_input.shape[:-1], *params.shape[1:]])
         return shaped
@@ -153,10 +181,10 @@ class Graph:
         path: bool = False,
     ) -> Forward:
         """Returns one forward pass over a batch, with noise (S, B, N)."""
-        x, mask, weights, given = inputs
-        given = self.given(given)
-        draw = self.latent.infer(self._features(x, training), given, noise, path)
-        params = self.parameters(draw.decoder_input, training)
+        x, weights, given = inputs
+        given, mask = self.given(given), self._mask(x)
+        draw = self.latent.infer(self._features(x, given, training), given, noise, path)
+        params = self.parameters(draw.decoder_input, given, training)
         if training:
             given = given._replace(observed=self.likelihood.observe(params, x, mask, weights))
         log_px = self.likelihood.log_prob(params, x, given, mask)
@@ -169,18 +197,18 @@ class Graph:
         """Returns the noise of evaluation, (S, B, N): a function of seed and example alone."""
         return content_noise(x, num_samples, self.latent.noise_size, seed, first)
 
-    def encode(self, x: Tensor) -> Encoding:
+    def encode(self, x: Tensor, given: Given = NOTHING) -> Encoding:
         """Returns mean and standard deviation of q(z|x), each (B, D)."""
-        q = self.posterior(x)
+        q = self.posterior(x, given)
         return Encoding(q.mean(), q.stddev())
 
     def decode(self, decoder_input: Tensor, given: Given = NOTHING) -> Tensor:
         """Returns the mean of p(x|z), (..., E)."""
-        return self.likelihood.mean(self.parameters(decoder_input), self.generating(given))
+        return self.likelihood.mean(self.parameters(decoder_input, given), self.generating(given))
 
     def reconstruct(self, x: Tensor, given: Given = NOTHING, training: bool = False) -> Tensor:
         """Returns the mean of p(x|z) at the mean of q(z|x), (B, E)."""
-        params = self.parameters(self.posterior(x, training).mean(), training)
+        params = self.parameters(self.posterior(x, given, training).mean(), given, training)
         return self.likelihood.mean(params, self.given(given))
 
     def sample(self, n: Tensor | int, seed: Tensor, given: Given = NOTHING) -> Sample:
@@ -188,14 +216,14 @@ class Graph:
         seeds = tf.random.experimental.stateless_split(seed, 2)
         given = self.generating(given)
         z, decoder_input = self.latent.generate(n, given, seeds[0])
-        params = self.parameters(decoder_input)
+        params = self.parameters(decoder_input, given)
         mean = self.likelihood.mean(params, given)
         return Sample(self.likelihood.sample(params, seeds[1], given), mean, z)
 
-    def kl_parts(self, x: Tensor, seed: Tensor) -> Tensor:
+    def kl_parts(self, x: Tensor, seed: Tensor, given: Given = NOTHING) -> Tensor:
         """Returns KL(q(z|x) || p(z)) by latent dimension or stochastic layer, (B, G)."""
-        noise = self.noise(x, 1, seed)
-        return self.latent.infer(self._features(x, False), self.given(), noise, False).kl_parts
+        noise, given = self.noise(x, 1, seed), self.given(given)
+        return self.latent.infer(self._features(x, given), given, noise, False).kl_parts
 
     def elbo(
         self, x: Tensor, num_samples: Tensor | int, seed: Tensor, given: Given = NOTHING
@@ -208,15 +236,20 @@ class Graph:
         self, x: Tensor, num_samples: Tensor | int, seed: Tensor, given: Given = NOTHING
     ) -> ELBOTerms:
         """Returns the two terms of the negative evidence lower bound, each (B,)."""
-        inputs = Inputs(x, None, None, given)
+        inputs = Inputs(x, None, given)
         noise = self.noise(x, num_samples, seed)
         return elbo_terms_of(self.forward(inputs, noise, step=0, seed=seed).latent_pass)
+
+    def reconstruction_loss(self, x: Tensor, given: Given = NOTHING) -> Tensor:
+        """Returns -log p(x|z) at the mean of q(z|x), (B,)."""
+        given = self.given(given)
+        return -self._log_px(x, self.posterior(x, given).mean()[None], given)[0]
 
     def log_likelihood(
         self, x: Tensor, num_samples: Tensor | int, seed: Tensor, given: Given = NOTHING
     ) -> estimators.LogLikelihood:
         """Returns log p(x) by importance sampling from q(z|x), with its errors, each (B,)."""
-        inputs = Inputs(x, None, None, given)
+        inputs = Inputs(x, None, given)
         keys = content_keys(x, seed)
 
         def log_weights(samples: Tensor, first: Tensor) -> Tensor:
@@ -236,7 +269,7 @@ class Graph:
         keys, given = content_keys(x, seed), self.given(given)
 
         def log_weights(samples: Tensor, first: Tensor) -> Tensor:
-            z = self._prior_draws(keys, samples, seed, first)
+            z = self._prior_draws(keys, samples, seed, given, first)
             return self._log_px(x, z, given)
 
         return self._streamed(log_weights, tf.shape(x)[0], num_samples)
@@ -244,10 +277,38 @@ class Graph:
     def _streamed(
         self, log_weights: Any, batch: Tensor, num_samples: Tensor | int
     ) -> estimators.LogLikelihood:
-        """Returns the estimate of log-weights (S, B), a function of how many and the first.
+        """Returns the estimate of log-weights (S, B), a function of how many and the first."""
+        num_samples = tf.convert_to_tensor(num_samples, tf.int32)
+        kept = estimators.tail_size(num_samples) + 1
 
-        They are streamed in chunks of one size, so memory does not grow with their number; those
-        beyond it in the last chunk count nothing.
+        def add_chunk(first: Tensor, chunk: Tensor, found: Any) -> Any:
+            moments, tail = found
+            counted = (first + tf.range(chunk) < num_samples)[:, None]
+            new = tf.where(counted, log_weights(chunk, first), -float("inf"))
+            moments = estimators.add_weights(moments, new)
+            return moments, estimators.add_tail(tail, new, kept)
+
+        start = (estimators.no_weights(batch), estimators.no_tail(batch))
+        free = (tf.nest.map_structure(_shape, start[0]), tf.TensorShape([None, None]))
+        moments, tail = self.in_chunks(add_chunk, start, batch, num_samples, free)
+        return estimators.log_likelihood(
+            moments, num_samples, estimators.pareto_k(tail, num_samples)
+        )
+
+    def in_chunks(
+        self, add: Any, start: Any, batch: Tensor, num_samples: Tensor | int, shapes: Any = None
+    ) -> Any:
+        """Returns what samples of a batch come to that are taken some at a time.
+
+        All chunks have one size, so memory does not grow with the number of samples, and the last
+        one may go beyond it.
+
+        Args:
+            add: From the first sample, how many, and what came before, to what there is then.
+            start: What there is at first, a nest of tensors.
+            batch: How many examples there are.
+            num_samples: Of each example.
+            shapes: Of the nest, where they change.
         """
         num_samples = tf.convert_to_tensor(num_samples, tf.int32)
         least = max(self.likelihood.event_size, self.latent.density_size)
@@ -255,37 +316,31 @@ class Graph:
         fitting = tf.minimum(num_samples, tf.maximum(1, rows // batch))
         chunks = (num_samples + fitting - 1) // fitting
         chunk = (num_samples + chunks - 1) // chunks
-        kept = estimators.tail_size(num_samples) + 1
-
-        def add_chunk(first: Tensor, moments: estimators.WeightMoments, tail: Tensor) -> Any:
-            counted = (first + tf.range(chunk) < num_samples)[:, None]
-            new = tf.where(counted, log_weights(chunk, first), -float("inf"))
-            moments = estimators.add_weights(moments, new)
-            return first + chunk, moments, estimators.add_tail(tail, new, kept)
-
-        start = (tf.constant(0), estimators.no_weights(batch), estimators.no_tail(batch))
-        shapes = tf.nest.map_structure(lambda tensor: tensor.shape, start)
-        _, moments, tail = tf.while_loop(
-            lambda first, *_: first < num_samples,
-            add_chunk,
-            start,
-            shape_invariants=(*shapes[:2], tf.TensorShape([None, None])),
+        shapes = tf.nest.map_structure(_shape, start) if shapes is None else shapes
+        _, found = tf.while_loop(
+            lambda first, _: first < num_samples,
+            lambda first, found: (first + chunk, add(first, chunk, found)),
+            (tf.constant(0), start),
+            shape_invariants=(tf.TensorShape([]), shapes),
             parallel_iterations=1,
         )
-        return estimators.log_likelihood(
-            moments, num_samples, estimators.pareto_k(tail, num_samples)
-        )
+        return found
 
     def _log_px(self, x: Tensor, z: Tensor, given: Given) -> Tensor:
         """Returns log p(x|z), (S, B), for z (S, B, D)."""
-        params = self.parameters(self.latent.to_decoder(z, given))
-        return self.likelihood.log_prob(params, x, given)
+        params = self.parameters(self.latent.to_decoder(z, given), given)
+        return self.likelihood.log_prob(params, x, given, self._mask(x))
 
     def _prior_draws(
-        self, keys: Tensor, num_samples: Tensor | int, seed: Tensor, first: Tensor | int = 0
+        self,
+        keys: Tensor,
+        num_samples: Tensor | int,
+        seed: Tensor,
+        given: Given,
+        first: Tensor | int = 0,
     ) -> Tensor:
         """Returns draws of p(z), (S, B, D): functions of the examples' keys (B,) and the seed."""
-        given, size = self.given(), self.latent.latent_dim
+        size = self.latent.latent_dim
         noise = keyed_noise(keys, num_samples, size, seed, first)
         z = self.latent.prior_draws(noise, given)
         if z is not None:
@@ -370,16 +425,25 @@ class Graph:
                 return self.latent.log_prior(z, given), self._log_px(x, z, given)
 
             def draws(n: Tensor, seed: Tensor, first: Tensor | int) -> Tensor:
-                return self._prior_draws(content_keys(x, seed), n, seed, first)
+                return self._prior_draws(content_keys(x, seed), n, seed, given, first)
 
             return from_prior, draws
-        q = self.posterior(x)
+        q = self.posterior(x, given)
 
         def from_posterior(z: Tensor) -> tuple[Tensor, Tensor]:
             log_qz = q.log_prob(z)
             return log_qz, self._log_px(x, z, given) + self.latent.log_prior(z, given) - log_qz
 
         return from_posterior, lambda n, seed, first: q.draw(self.noise(x, n, seed, first))[0]
+
+
+def _beside(tensor: Tensor, condition: Tensor | None) -> Any:
+    """Returns what a network takes: a tensor, or that and the condition."""
+    return tensor if condition is None else [tensor, condition]
+
+
+def _shape(tensor: Tensor) -> tf.TensorShape:
+    return tensor.shape
 
 
 def _folded(seed: Tensor, stream: int) -> Tensor:

@@ -67,8 +67,13 @@ class LatentModel(Part):
         """Hook: draws of p(z) made of standard normal noise (S, B, D); None to draw by seeds."""
         return None
 
-    def adapt(self, inputs: Tensor) -> None:
-        """Hook: starts from network inputs of the data, at most `examples` of them, (n, ...)."""
+    def adapt(self, inputs: Tensor, conditions: Tensor | None = None) -> None:
+        """Hook: starts from network inputs of the data, at most `examples` of them, (n, ...).
+
+        Args:
+            inputs: What the encoder sees of examples, (n, ...).
+            conditions: What it sees of their conditions, (n, C), or None.
+        """
 
     def to_decoder(self, z: Tensor, given: Given) -> Tensor:
         """Hook: what the decoder is fed, (..., F), for z (..., D); z itself by default."""
@@ -165,9 +170,9 @@ class Single(LatentModel):
         """Returns log p(z), (...), for z (..., D)."""
         return self.prior.bind(given).log_prob(z)
 
-    def adapt(self, inputs: Tensor) -> None:
+    def adapt(self, inputs: Tensor, conditions: Tensor | None = None) -> None:
         """Starts the prior from network inputs of the data, (n, ...)."""
-        self.prior.adapt(inputs)
+        self.prior.adapt(inputs, conditions)
 
     def prior_draws(self, noise: Tensor, given: Given) -> Tensor | None:
         """Returns draws of p(z) made of noise (S, B, D), or None where the prior needs seeds."""

@@ -2,6 +2,7 @@
 
 import zipfile
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_vae import _checks, _registry, networks
+from keras_vae import _checks, _registry, _sides, conditions, networks
 from keras_vae._registry import PACKAGE
-from keras_vae._types import NetworkInput
+from keras_vae._types import Given, NetworkInput, Tensor
 from keras_vae.graph import Graph
-from keras_vae.inference import Inference
 from keras_vae.latents import LatentModel, Single
 from keras_vae.layers import Sampling
 from keras_vae.likelihoods import Likelihood
@@ -21,14 +21,17 @@ from keras_vae.networks import Network
 from keras_vae.objectives import Objective
 from keras_vae.posteriors import Posterior
 from keras_vae.priors import Prior
+from keras_vae.scoring import Scoring
 from keras_vae.training import Training
 
+#: Examples at a time, of arrays.
+_CHUNK = 256
 #: What `fit_prior` copies, besides the posterior.
 _PARTS = ("encoder", "decoder", "likelihood", "objective", "sampling")
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
-class VAE(Inference, Training):
+class VAE(Scoring, Training):
     """A variational autoencoder that trains by `fit`, saves, and samples.
 
     Maximises E_q[log p(x|z)] - beta KL(q(z|x) || p(z)) over q(z|x) and p(x|z), or what the
@@ -40,14 +43,22 @@ class VAE(Inference, Training):
         network: Name, config or instance of `keras_vae.networks.Network`, which makes the encoder
             and the decoder that are not given. None picks by the shape.
         encoder: A `keras.Model` of your own, from (B, E) to features of any shape, which the
-            posterior projects.
+            posterior projects. With a condition, from [(B, E), (B, C)]; where entries may be
+            missing, E has a mask beside the values on its last axis, twice as long.
         decoder: A `keras.Model` of your own, from (B, D) to the parameters of the likelihood:
-            `event_shape` with its last axis times `params_per_element`.
+            `event_shape` with its last axis times `params_per_element`. With a condition, from
+            [(B, D), (B, C)].
         likelihood: p(x|z); name, config or instance.
         posterior: q(z|x); name, config or instance.
         prior: p(z); name, config or instance.
         objective: What training minimises; name, config or instance.
         latent: A whole `LatentModel` in place of `latent_dim`, `posterior` and `prior`.
+        condition: What p(x|z, y) and q(z|x, y) are conditioned on: a number of classes, such as 10;
+            the width of a vector, such as (3,); or a name, config or instance of
+            `keras_vae.conditions`. `fit` takes it as y. The prior depends on it, too, where it is
+            "conditional_normal".
+        missing: Whether entries of x may be missing, as NaN. They are left out of the likelihood,
+            and the encoder sees 0 for them, with a mask beside; see `impute`.
         seed: Of the noise in training and evaluation. Initial weights and the order of the data
             follow `keras.utils.set_random_seed`.
         name: Name of the model.
@@ -85,6 +96,8 @@ class VAE(Inference, Training):
         prior: str | Prior = "standard_normal",
         objective: str | Objective = "elbo",
         latent: LatentModel | None = None,
+        condition: Any = None,
+        missing: bool = False,
         seed: int | tuple[int, int] = 0,
         name: str = "vae",
         dtype: Any = None,
@@ -93,12 +106,14 @@ class VAE(Inference, Training):
         self.event_shape = _checks.shape("event_shape", event_shape)
         self.likelihood = _registry.get("likelihood", likelihood)
         self.objective = _registry.get("objective", objective)
+        self.condition = conditions.get(condition)
+        self.missing = bool(missing)
         self.latent = self._latent(latent, latent_dim, posterior, prior)
         self.sampling = Sampling(seed, name="sampling")
         self.sampling.build(None)
         self._check_match()
         self._build_parts(network, encoder, decoder)
-        self.graph = Graph(self.encoder, self.latent, self.decoder, self.likelihood)
+        self.graph = Graph(self.encoder, self.latent, self.decoder, self.likelihood, self.missing)
         self._make_trackers()
         self.built = True
 
@@ -146,13 +161,15 @@ class VAE(Inference, Training):
             raise ValueError("network was given beside encoder and decoder; leave it out.")
         self.likelihood.setup(self.event_shape)
         params_shape = self.likelihood.params_shape(self.event_shape)
-        seen = self.likelihood.network_shape(self.event_shape)
-        self.encoder = encoder or maker.encoder(seen)
-        self.latent.network_input = _network_input(self.likelihood)
-        self.latent.setup(_output_shape("encoder", self.encoder, seen))
+        size = 0 if self.condition is None else self.condition.size
+        beside = {"condition_size": size} if size else {}
+        self.latent.network_input = _network_input(self.likelihood, self.missing, size)
+        seen = self.latent.network_input.shape
+        self.encoder = encoder or maker.encoder(seen, **beside)
+        self.latent.setup(_output_shape("encoder", self.encoder, seen, size))
         self._check_prior()
-        self.decoder = decoder or maker.decoder(self.latent.output_dim, params_shape)
-        received = _output_shape("decoder", self.decoder, (self.latent.output_dim,))
+        self.decoder = decoder or maker.decoder(self.latent.output_dim, params_shape, **beside)
+        received = _output_shape("decoder", self.decoder, (self.latent.output_dim,), size)
         if received != params_shape:
             raise ValueError(
                 f"The decoder returns parameters of shape {received}; the likelihood "
@@ -180,23 +197,25 @@ class VAE(Inference, Training):
         A Vamp prior starts its pseudo-inputs at examples drawn at random.
 
         Args:
-            data: Batches of x (B, E) or (x, ...), or one array (n, E).
+            data: Batches of x (B, E) or (x, y), or one array (n, E); x may be a mapping as for
+                `fit`.
             max_batches: How many batches to look at.
 
         Raises:
             ValueError: for no data, or of another shape.
         """
-        batches = data.take(max_batches) if isinstance(data, tf.data.Dataset) else [data]
-        total, squares, count = 0.0, 0.0, 0
+        total, squares, count = 0.0, 0.0, np.zeros(self.event_shape)
         rows = _Rows(self.latent.examples)
-        for batch in batches:
-            first = batch[0] if isinstance(batch, tuple) else batch
-            x = np.asarray(_checks.event_of(first), np.float64)
-            self._check_shape(x.shape)
-            total, squares, count = total + x.sum(0), squares + np.square(x).sum(0), count + len(x)
-            rows.add(x)
-        if not count:
+        for batch in self._batches(data, max_batches):
+            x = np.asarray(batch["x"], np.float64)
+            seen = ~np.isnan(x) if self.missing else np.ones(x.shape, bool)
+            x = np.where(seen, x, 0.0)
+            total, squares = total + x.sum(0), squares + np.square(x).sum(0)
+            count = count + seen.sum(0)
+            rows.add(batch)
+        if not np.any(count):
             raise ValueError("data holds no example; expected at least one to start from.")
+        count = np.maximum(count, 1)
         mean = total / count
         stddev = np.sqrt(np.maximum(squares / count - mean**2, 0.0))
         params = self.likelihood.initial_params(
@@ -205,7 +224,20 @@ class VAE(Inference, Training):
         if params is not None:
             networks.set_output(self.decoder, params.numpy())
         if self.latent.examples:
-            self.latent.adapt(self.likelihood.to_network(tf.constant(rows.kept, tf.float32)))
+            kept = {name: tf.constant(array) for name, array in rows.kept.items()}
+            inputs = self.graph.network_input(kept.pop("x"))
+            self.latent.adapt(inputs, self._encoded(kept).condition)
+
+    def _batches(self, data: Any, most: int = -1) -> Iterator[dict[str, np.ndarray]]:
+        """Yields data, batched or one array, as `_sided` has it, some examples at a time."""
+        if isinstance(data, tf.data.Dataset):
+            for batch in data.take(most):
+                x, y = batch[:2] if isinstance(batch, tuple) else (batch, None)
+                yield self._sided(x, y)
+        else:
+            rows = self._sided(data)
+            for first in range(0, len(rows["x"]), _CHUNK):
+                yield {name: array[first : first + _CHUNK] for name, array in rows.items()}
 
     def fit_prior(
         self, data: Any, prior: str | Prior = "mixture", samples: int = 1, seed: int = 0
@@ -250,6 +282,12 @@ class VAE(Inference, Training):
             )
         config = self.get_config()
         made = _registry.get("prior", prior)
+        if made.conditional:
+            raise ValueError(
+                f"The prior {made.short_name!r} cannot be fitted to codes afterwards, since it "
+                "depends on the condition; expected another, such as 'mixture', or a model that is "
+                "trained with it."
+            )
         made.trainable = self.objective.trains_prior
         config["latent"]["config"]["prior"] = keras.saving.serialize_keras_object(made)
         with self.distribute_strategy.scope():
@@ -264,23 +302,19 @@ class VAE(Inference, Training):
 
     def _codes(self, data: Any, samples: int, seed: Any) -> np.ndarray:
         """Returns draws of q(z|x) for every example of data, (S, n, D)."""
-        if not isinstance(data, tf.data.Dataset):
-            array = np.asarray(data, np.float32)
-            data = [array[first : first + 256] for first in range(0, len(array), 256)]
         base = tf.constant(_checks.seed_pair(seed))
 
-        @tf.function(reduce_retracing=True)
-        def draw(x: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
+        def draw(x: Tensor, number: Tensor, given: Given) -> Tensor:
             # By the place, so that equal examples have codes of their own.
             own = tf.random.experimental.stateless_fold_in(base, number)
             shape = [samples, tf.shape(x)[0], self.latent.noise_size]
-            return self.graph.posterior(x).draw(tf.random.stateless_normal(shape, own))[0]
+            return self.graph.posterior(x, given).draw(tf.random.stateless_normal(shape, own))[0]
 
         codes = []
-        for number, batch in enumerate(data):
-            x = tf.cast(batch[0] if isinstance(batch, tuple) else batch, tf.float32)
-            self._check_shape(tuple(x.shape))
-            codes.append(draw(x, tf.constant(number)).numpy())
+        for number, rows in enumerate(self._batches(data)):
+            name = f"codes {samples} {base.numpy().tolist()}"
+            function = self._over_rows(name, draw, rows, tf.constant(0))
+            codes.append(function(*map(tf.constant, rows.values()), tf.constant(number)).numpy())
         if sum(part.shape[1] for part in codes) < 2:
             raise ValueError("data holds fewer than two examples; expected those trained on.")
         return np.concatenate(codes, 1)
@@ -303,6 +337,8 @@ class VAE(Inference, Training):
         return {
             "event_shape": list(self.event_shape),
             **{part: serialize(getattr(self, part)) for part in parts},
+            **({"condition": serialize(self.condition)} if self.condition is not None else {}),
+            **({"missing": True} if self.missing else {}),
             "seed": list(self.sampling.seed),
             "name": self.name,
             "dtype": serialize(self.dtype_policy),
@@ -352,46 +388,55 @@ class _Rows:
 
     def __init__(self, count: int) -> None:
         self.count = count
-        self.kept: Any = None
+        self.kept: dict[str, np.ndarray] = {}
         self._tickets = np.empty(0)
         self._rng = np.random.default_rng(np.random.randint(0, 2**31))
 
-    def add(self, rows: np.ndarray) -> None:
+    def add(self, rows: dict[str, np.ndarray]) -> None:
         """Keeps the rows whose tickets, drawn at random, are the lowest so far."""
         if not self.count:
             return
-        tickets = np.concatenate([self._tickets, self._rng.random(len(rows))])
-        every = rows if self.kept is None else np.concatenate([self.kept, rows])
+        tickets = np.concatenate([self._tickets, self._rng.random(len(rows["x"]))])
+        every = _sides.stacked([self.kept, rows]) if self.kept else rows
         lowest = np.argsort(tickets)[: self.count]
-        self.kept, self._tickets = every[lowest], tickets[lowest]
+        self.kept, self._tickets = _sides.rows(every, lowest), tickets[lowest]
 
 
-def _network_input(likelihood: Likelihood) -> NetworkInput:
-    """Returns what the encoder sees of events: shape and range.
+def _network_input(likelihood: Likelihood, missing: bool, condition_size: int) -> NetworkInput:
+    """Returns what the encoder sees of events: shape and range, and how long a condition.
 
-    The range is that of the support's ends, as the encoder sees them.
+    The range is that of the support's ends, as the encoder sees them, and of a mask.
     """
     support = _checks.support(likelihood.support)
     ends = [tf.fill((1, *likelihood.event_shape), end) for end in (support.least, support.greatest)]
     seen = [likelihood.to_network(end).numpy() for end in ends]
     least, greatest = float(np.min(seen)), float(np.max(seen))
     shape = tuple(seen[0].shape[1:])
+    if missing:
+        shape = (*shape[:-1], shape[-1] + likelihood.event_shape[-1])
+        least, greatest = min(least, 0.0), max(greatest, 1.0)
     known = least < greatest  # else NaN, or what an infinite end became
-    return NetworkInput(shape, *((least, greatest) if known else (-np.inf, np.inf)))
+    least, greatest = (least, greatest) if known else (-np.inf, np.inf)
+    return NetworkInput(shape, least, greatest, condition_size)
 
 
-def _output_shape(role: str, network: keras.Model, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+def _output_shape(
+    role: str, network: keras.Model, input_shape: tuple[int, ...], condition_size: int
+) -> tuple[int, ...]:
     """Returns the shape (no batch axis) of a network's output, building it on the way."""
     if not isinstance(network, keras.layers.Layer):
         raise TypeError(
             f"{role} is {network!r} ({type(network).__name__}); expected a keras.Model, or use "
             "network=... for a built-in one."
         )
+    shapes = [input_shape, (condition_size,)]
+    probes = [keras.KerasTensor((None, *shape), "float32", name="probe") for shape in shapes]
     try:
-        output = network(keras.KerasTensor((None, *input_shape), "float32", name="probe"))
+        output = network(probes if condition_size else probes[0])
     except (ValueError, TypeError) as error:
+        beside = f" and a condition of shape (batch, {condition_size})" if condition_size else ""
         raise ValueError(
-            f"The {role} refused inputs of shape (batch, {str(input_shape)[1:]}: {error}"
+            f"The {role} refused inputs of shape (batch, {str(input_shape)[1:]}{beside}: {error}"
         ) from error
     shape = getattr(output, "shape", None)
     if shape is None or len(shape) < 2 or None in shape[1:]:

@@ -7,8 +7,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_vae import _checks
+from keras_vae import _checks, _sides
 from keras_vae._types import Given, Inputs, Tensor
+from keras_vae.conditions import Condition
 from keras_vae.likelihoods import Likelihood
 
 
@@ -17,38 +18,53 @@ class Receiving(keras.Model):
 
     event_shape: tuple[int, ...]
     likelihood: Likelihood
+    condition: Condition | None
+    missing: bool
 
     def _received(self, options: dict[str, Any]) -> dict[str, Any]:
         """Returns the arguments of a Keras method, checked where that needs no look at the data.
 
         Steps check the values, but XLA cannot compile that: for it arrays are checked here and
         streams on their way. Without y Keras would drop sample weights silently, so they get a y of
-        zeros.
+        zeros; a condition that is given as y goes with x, since Keras drops y, too.
         """
         x, weights = options.get("x"), options.get("sample_weight")
         spec = x.element_spec if isinstance(x, tf.data.Dataset) else x
         first = spec[0] if isinstance(spec, tuple) and spec else spec
-        shape = getattr(_checks.event_of(first), "shape", None)
+        shape = getattr(_sides.event_of(first), "shape", None)
         if shape is not None and tf.TensorShape(shape).rank is not None:
             self._check_shape(tuple(shape))
+            self._check_sides(first, _y_of(spec) if isinstance(spec, tuple) else options.get("y"))
         if self.jit_compile and not self.run_eagerly:
-            options = {**options, "x": self._checked(x)}
+            options = {**options, "x": self._checked(x, options.get("y"))}
         if weights is not None:
             _checks.sample_weights(np.asarray(weights))
-            event = _checks.event_of(x)
+            event = _sides.event_of(x)
             if options.get("y") is None and event is not None and hasattr(event, "__len__"):
                 options = {**options, "y": np.zeros(len(event), np.float32)}
         return options
 
-    def _checked(self, x: Any) -> Any:
+    def _check_sides(self, x: Any, y: Any) -> None:
+        """Raises where x, or its spec, comes with other side inputs than the model's."""
+        condition = self._side_inputs(x, y).get("condition")
+        if self.condition is not None and isinstance(condition, (np.ndarray, list)):
+            self.condition.array(condition, len(condition))
+
+    def _checked(self, x: Any, y: Any = None) -> Any:
         """Returns data whose values are checked outside the step."""
         if isinstance(x, tf.data.Dataset):
             alone = not isinstance(x.element_spec, tuple)
 
             def check(number: Tensor, batch: Any) -> Any:
                 first = batch if alone else batch[0]
-                event = tf.cast(_checks.event_of(first), tf.float32)
-                with tf.control_dependencies([self._warn_of_grey(event, number)]):
+                event = tf.cast(_sides.event_of(first), tf.float32)
+                if self.missing:
+                    event = self._marked(event, self._side_inputs(first).get("mask"))
+                checks = [self._warn_of_grey(event, number)]
+                condition = self._condition_of(first, _y_of(batch))
+                if self.condition is not None:
+                    checks.append(self.condition.checked(condition))
+                with tf.control_dependencies(checks):
                     event = self._in_support(event)
                 first = {**first, "x": event} if isinstance(first, Mapping) else event
                 return first if alone else (first, *batch[1:])
@@ -61,7 +77,7 @@ class Receiving(keras.Model):
         if isinstance(x, Iterator):
             return self._checked_batches(x)
         if isinstance(x, (np.ndarray, tf.Tensor, Mapping)):
-            self._checked_batch(x)
+            self._checked_batch((x, y))
         return x
 
     def _checked_batches(self, batches: Iterator[Any]) -> Iterator[Any]:
@@ -73,14 +89,32 @@ class Receiving(keras.Model):
 
     def _checked_batch(self, batch: Any) -> Any:
         first = batch[0] if isinstance(batch, tuple) else batch
-        values = np.asarray(_checks.event_of(first))
-        _checks.array_support(values, self.likelihood.support, self.likelihood.short_name)
+        values = np.asarray(_sides.event_of(first))
+        if self.missing:
+            values = _sides.marked(values, self._side_inputs(first).get("mask"))
+        self._check_support(values)
+        condition = self._condition_of(first, _y_of(batch))
+        if self.condition is not None:
+            self.condition.array(condition, len(values))
         if self._may_be_grey():
             _checks.whole_numbers(values, self.likelihood.short_name)
         return batch
 
+    def _check_support(self, x: np.ndarray) -> None:
+        """Raises a ValueError for a value of x (n, E) outside the support of the likelihood."""
+        if self.missing:
+            x = self.likelihood.filled(tf.constant(x, tf.float32), ~np.isnan(x)).numpy()
+        _checks.array_support(x, self.likelihood.support, self.likelihood.short_name)
+
     def _in_support(self, x: Tensor) -> Tensor:
-        return _checks.assert_support(x, self.likelihood.support, self.likelihood.short_name)
+        """Returns x (B, E); running it fails on a value outside the support."""
+        likelihood = self.likelihood
+        if not self.missing:
+            return _checks.assert_support(x, likelihood.support, likelihood.short_name)
+        shown = likelihood.filled(x, tf.logical_not(tf.math.is_nan(x)))
+        shown = _checks.assert_support(shown, likelihood.support, likelihood.short_name)
+        with tf.control_dependencies([shown]):
+            return tf.identity(x)
 
     def _may_be_grey(self) -> bool:
         """Returns whether the likelihood scores values that it gives no probability to."""
@@ -92,6 +126,7 @@ class Receiving(keras.Model):
             return tf.no_op()
 
         def look(values: np.ndarray) -> None:
+            values = np.where(np.isnan(values), 0.0, values)
             _checks.whole_numbers(values, self.likelihood.short_name)
 
         def call() -> tf.Operation:
@@ -99,22 +134,55 @@ class Receiving(keras.Model):
 
         return tf.group(tf.cond(step == 0, call, tf.no_op))
 
-    def _given(self, x: Any) -> Given:
-        """Returns the side inputs that came with x."""
-        likelihood = self.likelihood
-        offset = _checks.offset_of(x, likelihood.takes_offset, likelihood.short_name)
-        if offset is None:
-            return Given()
-        offset = tf.reshape(tf.cast(offset, tf.float32), [-1])
-        return Given(offset=offset if self.jit_compile else _checks.assert_offset(offset))
+    @property
+    def _needed(self) -> tuple[str, ...]:
+        """The names of the side inputs that events must come with."""
+        has = {"offset": self.likelihood.takes_offset, "condition": self.condition is not None}
+        return tuple(name for name, needed in has.items() if needed)
+
+    @property
+    def taken(self) -> tuple[str, ...]:
+        """The keys of a mapping of events that the model takes."""
+        return ("x", *self._needed, *(("mask",) if self.missing else ()))
+
+    def _side_inputs(self, x: Any, y: Any = None) -> dict[str, Any]:
+        """Returns the side inputs that came with x, or as y, by name.
+
+        Raises:
+            ValueError: for one that is missing, or that the model does not take.
+        """
+        if self.condition is not None and y is not None and self._condition_of(x, None) is None:
+            x = _sides.joined(x, condition=y)
+        return _sides.sides_of(x, self._needed, ("mask",) if self.missing else ())
+
+    @staticmethod
+    def _condition_of(x: Any, y: Any) -> Any:
+        """Returns the condition that came with x, or else as y."""
+        held = x.get("condition") if isinstance(x, Mapping) else None
+        return y if held is None else held
+
+    def _given(self, sides: Mapping[str, Any]) -> Given:
+        """Returns the side inputs of one batch as the parts see them."""
+        given = Given()
+        if "offset" in sides:
+            offset = tf.reshape(tf.cast(sides["offset"], tf.float32), [-1])
+            offset = offset if self.jit_compile else _checks.assert_offset(offset)
+            given = given._replace(offset=offset)
+        if self.condition is not None:
+            values = self.condition.checked(sides["condition"], assert_values=not self.jit_compile)
+            given = given._replace(condition=self.condition.encode(values))
+        return given
 
     def _inputs(self, data: Any) -> Inputs:
-        """Returns what Keras delivered as x, mask, weights and side inputs; y is left out."""
-        x, _, weights = keras.utils.unpack_x_y_sample_weight(data)
+        """Returns what Keras delivered as x, weights and side inputs.
+
+        y is the condition, where the model has one and x comes without; else it is left out.
+        """
+        x, y, weights = keras.utils.unpack_x_y_sample_weight(data)
         if isinstance(x, (tuple, list)) and len(x) == 1:
             x = x[0]
-        given = self._given(x)
-        x = _checks.event_of(x)
+        sides = self._side_inputs(x, y)
+        x = _sides.event_of(x)
         if not hasattr(x, "shape"):
             raise TypeError(
                 f"The model received {type(x).__name__} as x; expected one array or tensor of "
@@ -123,12 +191,21 @@ class Receiving(keras.Model):
         if tf.TensorShape(x.shape).rank is not None:
             self._check_shape(tuple(x.shape))
         x = tf.ensure_shape(tf.cast(x, tf.float32), (None, *self.event_shape))
+        if self.missing:
+            x = self._marked(x, sides.get("mask"))
         if weights is not None:
             weights = tf.reshape(tf.cast(weights, tf.float32), [-1])
         if not self.jit_compile:
             x = self._in_support(x)
             weights = None if weights is None else _checks.assert_weights(weights)
-        return Inputs(x, None, weights, given)
+        return Inputs(x, weights, self._given(sides))
+
+    def _marked(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """Returns x (B, E) with one and the same NaN for every entry that is missing."""
+        lost = tf.math.is_nan(x)
+        if mask is not None:
+            lost |= tf.ensure_shape(tf.cast(mask, tf.float32), (None, *self.event_shape)) <= 0.0
+        return tf.where(lost, float("nan"), x)
 
     def _check_shape(self, received: tuple[Any, ...]) -> None:
         sizes = zip(received[1:], self.event_shape)
@@ -137,9 +214,14 @@ class Receiving(keras.Model):
             raise ValueError(_checks.shape_message(received, self.event_shape))
 
 
+def _y_of(batch: Any) -> Any:
+    """Returns y of (x, y, ...), or None."""
+    return batch[1] if isinstance(batch, tuple) and len(batch) > 1 else None
+
+
 def num_examples(options: dict[str, Any]) -> int | None:
     """Returns how many examples `fit` is given to train on, or None where that cannot be told."""
-    x = _checks.event_of(options["x"])
+    x = _sides.event_of(options["x"])
     if isinstance(x, (np.ndarray, tf.Tensor)):
         return int(len(x) * (1.0 - (options.get("validation_split") or 0.0)))
     return getattr(x, "num_examples", None)

@@ -25,7 +25,17 @@ import rich.progress
 import rich.table
 import tensorflow as tf
 
-from keras_vae import _checks, _files, callbacks, configs, distribute, evaluation, export, plots
+from keras_vae import (
+    _checks,
+    _files,
+    _sides,
+    callbacks,
+    configs,
+    distribute,
+    evaluation,
+    export,
+    plots,
+)
 from keras_vae import data as datasets
 from keras_vae.configs import Config
 from keras_vae.data import Data
@@ -115,7 +125,7 @@ def _fill(folder: Path, vae: VAE, data: Data, history: Mapping[str, list[float]]
     shutil.rmtree(folder / SAVED_MODEL, ignore_errors=True)  # of a run that was cut off here
     export.saved_model(vae, folder / SAVED_MODEL)
     _save_figures(folder, {"history": plots.history(history)})
-    _draw(folder, vae, data, _first(data, data.test))
+    _draw(folder, vae, data, _first(vae, data, data.test))
     shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
 
 
@@ -233,7 +243,7 @@ def evaluate(
     metrics["evaluation_seconds"] = round(time.perf_counter() - started, 3)
     metrics["training_seconds"] = training_seconds(folder)
     if data is None:
-        test = _first(loaded, loaded.test)
+        test = _first(vae, loaded, loaded.test)
         metrics |= _gaps(folder, vae, config, loaded, test) | _shapes(vae, config, loaded, test)
         _write_json(folder / METRICS, metrics)
         _draw(folder, vae, loaded, test)
@@ -246,9 +256,9 @@ def _gaps(
     """Returns how the codes of the test set cover the prior, and draws it."""
     told = ("mmd2", "mmd2_p_value", "classifier_accuracy", "classifier_p_value")
     names = (*told, "far_share", "far_p_value")
-    (x, _), (train, _) = test, _first(data, data.train)
+    (x, _), (train, _) = test, _first(vae, data, data.train)
     nothing = dict.fromkeys([f"gap_{name}" for name in (*names, "verdict")])
-    if len(x) < LEAST or len(train) < LEAST:
+    if min(_sides.count(x), _sides.count(train)) < LEAST:
         return nothing
     codes, prior, reference = evaluation.gap_draws(vae, x, config.seed, train)
     if not _finite(codes, prior, reference):
@@ -268,7 +278,9 @@ def _shapes(vae: VAE, config: Config, data: Data, test: tuple[Any, Any]) -> dict
     x, values = test
     train: Any = datasets.find(config.data).train
     renders = np.concatenate(list(train.part(0, data.counts["train"]).chunks())) / 255.0
-    means, again = vae.sample(SHAPES, seed=config.seed).mean, vae.reconstruct(x)
+    condition = _sides.condition_of(x, SHAPES)
+    means = vae.sample(SHAPES, seed=config.seed, condition=condition).mean
+    again = vae.reconstruct(x)
     if not _finite(means, again):
         return dict.fromkeys(
             [f"shapes_{name}" for name in (*evaluation.ShapeScores._fields, "verdict")]
@@ -284,10 +296,30 @@ def _finite(*arrays: np.ndarray) -> bool:
     return all(bool(np.isfinite(array).all()) for array in arrays)
 
 
-def _first(data: Data, split: Any) -> tuple[Any, Any]:
-    """Returns the first examples of a split, at most as many as are drawn, and their labels."""
-    found = next(split.unbatch().batch(DRAWN).as_numpy_iterator())
-    return found if data.labelled else (found, None)
+def _first(vae: VAE, data: Data, split: Any, count: int = DRAWN) -> tuple[Any, Any]:
+    """Returns the first examples of a split, as the model takes them, and their labels."""
+    found = next(split.unbatch().batch(count).as_numpy_iterator())
+    x, labels = found if data.labelled else (found, None)
+    return ({"x": x, "condition": labels} if vae.condition is not None else x), labels
+
+
+def test_examples(
+    run: str | os.PathLike[str], n: int, data: str | None = None
+) -> tuple[VAE, np.ndarray, Any]:
+    """Returns the model of a run and n test examples: x (n, E), and as the model takes them.
+
+    Raises:
+        ValueError: if there are fewer.
+    """
+    _, config, vae = read(run)
+    loaded = test_set(config, vae, data)
+    if n > loaded.counts["test"]:
+        raise ValueError(
+            f"{n} test examples are needed, and {loaded.name} has {loaded.counts['test']}; choose "
+            "a smaller --n."
+        )
+    events, _ = _first(vae, loaded, loaded.test, n)
+    return vae, _sides.event_of(events), events
 
 
 def test_set(
@@ -304,16 +336,26 @@ def test_set(
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "batch_size is")  # of training examples, of no use here
-        if data is None or _from_anywhere(data) == config.data:
+        if data is None or is_own(config, data):
             loaded = configs.load_data(config, labels=labels)
         else:
             loaded = configs.load_other(config, data)
+    check_shape(loaded, vae)
+    return loaded
+
+
+def is_own(config: Config, data: str) -> bool:
+    """Returns whether a name or path is that of the data a run was trained on."""
+    return _from_anywhere(data) == config.data
+
+
+def check_shape(loaded: Data, vae: VAE) -> None:
+    """Raises a ValueError for data whose events have another shape than the model's."""
     if loaded.event_shape != vae.event_shape:
         raise ValueError(
             f"The examples of {loaded.name} have shape {loaded.event_shape}; the model was trained "
             f"on {vae.event_shape}. Give data of that shape, or train a model for this one."
         )
-    return loaded
 
 
 def read(run: str | os.PathLike[str]) -> tuple[Path, Config, VAE]:

@@ -9,8 +9,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_vae import _checks, distribute, receiving
-from keras_vae._types import Inputs, LossOutput, Tensor
+from keras_vae import _checks, _sides, distribute, receiving
+from keras_vae._types import Given, Inputs, LossOutput, Tensor
 from keras_vae.graph import Forward, Graph, elbo_terms_of
 from keras_vae.latents import LatentModel
 from keras_vae.layers import Sampling
@@ -110,9 +110,12 @@ class Training(Receiving):
         self._trackers = {name: keras.metrics.Mean(name=name) for name in names}
 
     def fit(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
-        """Trains as `keras.Model.fit` does, on tf.data, arrays, generators; y is ignored.
+        """Trains as `keras.Model.fit` does, on tf.data, arrays, generators.
 
-        Where the likelihood takes a size factor, x is a mapping {"x": (n, E), "offset": (n,)}.
+        y is the condition of a model that has one, and else ignored. What else belongs to an
+        example comes with it, as a mapping {"x": (n, E), "offset": (n,)}: `offset`, where the
+        likelihood takes a size factor; `condition`, in place of y; and `mask` (n, E), 1 where an
+        entry was observed, where the model takes missing entries and they are not NaN in x.
 
         Logs `loss`, the objective's terms (`reconstruction_loss`, `kl_loss`, ...),
         `regularization_loss` and `elbo` (at beta = 1), each in nats per example, and the same with
@@ -235,23 +238,19 @@ class Training(Receiving):
     def gradient_norm(self, x: Any) -> float:
         """Returns the norm of the gradient of the mean loss over x (n, E); takes no step.
 
-        Size factors count as 1.
-
         Layers run in inference mode and with the noise of evaluation, so nothing is changed. What
         regularisers add is left out.
         """
-        specs = [tf.TensorSpec([None, *self.event_shape], tf.float32)]
         # Both are baked into the graph, and another may come with `compile` or `trainable`.
         parts = (self.optimizer, *self.trainable_variables)
         name = f"gradient_norm {hash(tuple(map(id, parts)))}"
-        function = self._compiled(name, self._gradient_norm, specs)
-        return float(function(tf.constant(x, tf.float32)))
+        return float(self._at_once(name, self._gradient_norm, x))
 
-    def _gradient_norm(self, x: Tensor) -> Tensor:
+    def _gradient_norm(self, x: Tensor, given: Given) -> Tensor:
         seed, step = tf.constant(self.sampling.seed, tf.int32), self.optimizer.iterations
         noise = self.graph.noise(x, self.objective.samples, seed)
         with tf.GradientTape(persistent=True) as tape:
-            inputs = Inputs(x, None, None, self.graph.generating())
+            inputs = Inputs(x, None, given)
             forward = self.graph.forward(
                 inputs, noise, step=step, seed=seed, path=self.objective.path
             )
@@ -276,11 +275,13 @@ class Training(Receiving):
         """Returns the mean of p(x|z) at the mean of q(z|x), (B, E).
 
         Args:
-            inputs: x (B, E), or {"x": x, "offset": offset}.
+            inputs: x (B, E), or a mapping of "x" and what belongs to it; see `fit`.
             training: Whether layers run in training mode.
         """
-        x = tf.cast(_checks.event_of(inputs), tf.float32)
-        return self.graph.reconstruct(x, self._given(inputs), training)
+        sides = self._side_inputs(inputs)
+        x = tf.cast(_sides.event_of(inputs), tf.float32)
+        x = self._marked(x, sides.get("mask")) if self.missing else x
+        return self.graph.reconstruct(x, self._given(sides), training)
 
     def _variable_groups(self) -> list[tuple[str, list[Any]]]:
         """Returns the trainable variables by the loss they may follow."""

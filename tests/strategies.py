@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 import keras_vae as kv
 
@@ -21,7 +22,8 @@ REPRESENTATIVES = {
     *(f"likelihood-{name}" for name in ("bernoulli", "normal-optimal", "discretized_logistic")),
     "likelihood-joint",
     *(f"posterior-{name}" for name in ("diagonal_normal", "point", "autoregressive_flow")),
-    *(f"prior-{name}" for name in ("standard_normal", "vamp")),
+    *(f"prior-{name}" for name in ("standard_normal", "conditional_normal", "vamp")),
+    "condition-vector",
     "latent-single",
     *(f"objective-{name}" for name in ("elbo", "reconstruction", "iwae-dreg", "piwae")),
     *(f"objective-{name}" for name in ("total_correlation", "factor")),
@@ -114,10 +116,14 @@ TABLE = [
         lambda: kv.posteriors.AutoregressiveFlow(steps=2, widths=8, context=4),
     ),
     Member("prior", "standard_normal", kv.priors.StandardNormal),
+    Member("prior", "conditional_normal", kv.priors.ConditionalNormal, {"condition": 3}),
+    Member("prior", "vamp", lambda: kv.priors.Vamp(4), {"condition": 3}, label="conditional"),
     Member("prior", "mixture", lambda: kv.priors.Mixture(3)),
     Member("prior", "mixture", lambda: kv.priors.Mixture(3, "diagonal"), label="diagonal"),
     Member("prior", "vamp", lambda: kv.priors.Vamp(4, learned_weights=True)),
     Member("prior", "flow", lambda: kv.priors.Flow(steps=2, widths=8)),
+    Member("condition", "classes", lambda: kv.conditions.Classes(3)),
+    Member("condition", "vector", lambda: kv.conditions.Vector(3)),
     Member("latent", "single", lambda: kv.latents.Single(3, "diagonal_normal")),
     Member("objective", "elbo", lambda: kv.objectives.ELBO(beta=0.5, samples=2)),
     Member("objective", "reconstruction", kv.objectives.Reconstruction),
@@ -189,8 +195,26 @@ def compose(member: Member, **more: Any) -> kv.VAE:
     return kv.VAE(member.event_shape, **{**arguments, **more})
 
 
-def events(member: Member, count: int = 20) -> np.ndarray:
-    """Returns events within the support of the member's likelihood, (count, E), float32."""
+def events(member: Member, count: int = 20) -> Any:
+    """Returns events within the support of the member's likelihood, (count, E), float32.
+
+    Of a model with a condition they come with one, as a mapping.
+    """
+    x = bare_events(member, count)
+    width = getattr(member.make(), "width", None) if member.family == "condition" else None
+    if member.family != "condition" and "condition" not in member.others:
+        return x
+    classes = np.arange(count) % 3
+    return {"x": x, "condition": np.eye(3, dtype="float32")[classes] if width else classes}
+
+
+def sided(vae: kv.VAE, x: Any) -> kv._types.Inputs:
+    """Returns events, as `events` gives them, as the graph takes them."""
+    rows = {name: tf.constant(array) for name, array in vae._sided(x).items()}
+    return kv._types.Inputs(rows.pop("x"), None, vae._encoded(rows))
+
+
+def bare_events(member: Member, count: int) -> np.ndarray:
     rng = np.random.default_rng(5)
     bits = (rng.random((count, *member.event_shape)) < 0.5).astype("float32")
     likelihood = member.id.removeprefix("likelihood-")

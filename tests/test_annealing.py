@@ -235,7 +235,7 @@ def test_what_annealing_cannot_do_is_said(wide):
         model.vae.annealed_sample(x, start="posterio")
     with pytest.raises(ValueError, match="leapfrog_steps is 0"):
         model.vae.annealed_sample(x, leapfrog_steps=0)
-    with pytest.raises(ValueError, match="x holds 2000 rows and origin 3"):
+    with pytest.raises(ValueError, match="x holds 2000 rows and origin holds 3 rows"):
         model.vae.annealed_sample(x, origin=np.zeros((3, 2)))
 
 

@@ -27,6 +27,7 @@ MEMBERS = {
     "posterior": "diagonal_normal",
     "prior": "standard_normal",
     "objective": "elbo",
+    "condition": "classes",
 }
 X = (np.random.default_rng(0).random((12, 6)) < 0.5).astype("float32")
 
@@ -55,7 +56,7 @@ def strategies():
             "option without value": (f"{name}:beta", "beta"),
             "option twice": (f"{name}:a=1,a=2", "'a'"),
             "unclosed": (f"{name}(a=1", f"{name}(a=1"),
-            "number": (3, "3"),
+            "number": (2.5, "2.5"),
             "list": ([name], name),
             "mapping": ({"name": name}, name),
             "function": (len, "len"),

@@ -4,13 +4,16 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from strategies import TABLE, compose, events
+from strategies import TABLE, compose, events, sided
 
 import keras_vae as kv
 from keras_vae import _registry
 
 DRAWS = 6  # what objectives that group their draws have in the table
-FAMILIES = ("likelihood", "posterior", "prior", "latent", "objective", "schedule", "network")
+FAMILIES = (
+    *("likelihood", "posterior", "prior", "condition"),
+    *("latent", "objective", "schedule", "network"),
+)
 every_member = pytest.mark.parametrize(
     "member",
     [pytest.param(m, id=m.id, marks=[pytest.mark.slow] if m.slow else []) for m in TABLE],
@@ -66,8 +69,10 @@ def test_a_fit_moves_every_weight_and_repeats_to_the_bit(member, tmp_path):
     for one, other in zip(vae.weights, loaded.weights):
         np.testing.assert_array_equal(one.numpy(), other.numpy())
     x = events(member)
+    condition = events(member, 1)["condition"] if vae.condition is not None else None
     np.testing.assert_array_equal(loaded.reconstruct(x), vae.reconstruct(x))
-    np.testing.assert_array_equal(loaded.sample(5, seed=1).x, vae.sample(5, seed=1).x)
+    drawn = [one.sample(5, seed=1, condition=condition).x for one in (loaded, vae)]
+    np.testing.assert_array_equal(*drawn)
 
 
 @every_member
@@ -76,22 +81,31 @@ def test_the_exported_signatures_agree_with_the_methods(member, tmp_path):
     x, seed = events(member, 7), tf.constant([0, 3])
     exported = tf.saved_model.load(str(kv.export.saved_model(vae, tmp_path / "model")))
     call = exported.signatures
-    encoding, sample = vae.encode(x), vae.sample(4, seed=3)
+    sides = {}
+    if vae.condition is not None:
+        sides["condition"] = tf.cast(x["condition"], vae.condition.dtype)
+    events_, condition = (x["x"], x["condition"]) if sides else (x, None)
+    encoding, sample = vae.encode(x), vae.sample(7, seed=3, condition=condition)
     close = {"rtol": 1e-5, "atol": 1e-5}
-    np.testing.assert_allclose(call["encode"](x=x)["mean"], encoding.mean, **close)
-    np.testing.assert_allclose(call["encode"](x=x)["stddev"], encoding.stddev, **close)
+    found = call["encode"](x=events_, **sides)
+    np.testing.assert_allclose(found["mean"], encoding.mean, **close)
+    np.testing.assert_allclose(found["stddev"], encoding.stddev, **close)
     np.testing.assert_allclose(
-        call["decode"](z=encoding.mean)["mean"], vae.decode(encoding.mean), **close
+        call["decode"](z=encoding.mean, **sides)["mean"],
+        vae.decode(encoding.mean, condition=condition),
+        **close,
     )
-    np.testing.assert_allclose(call["reconstruct"](x=x)["mean"], vae.reconstruct(x), **close)
-    drawn = call["sample"](n=tf.constant(4), seed=seed)
+    means = call["reconstruct"](x=events_, **sides)["mean"]
+    np.testing.assert_allclose(means, vae.reconstruct(x), **close)
+    drawn = call["sample"](n=tf.constant(7), seed=seed, **sides)
     for name, values in sample._asdict().items():
         np.testing.assert_allclose(drawn[name], values, **close)
     if "density" not in vae.latent.offers:
         assert set(call) == {"serving_default", "encode", "decode", "reconstruct", "sample"}
         return
-    np.testing.assert_allclose(call["elbo"](x=x, seed=seed)["elbo"], vae.elbo(x, seed=3), **close)
-    likelihood = call["log_likelihood"](x=x, num_samples=tf.constant(11), seed=seed)
+    elbo = call["elbo"](x=events_, seed=seed, **sides)["elbo"]
+    np.testing.assert_allclose(elbo, vae.elbo(x, seed=3), **close)
+    likelihood = call["log_likelihood"](x=events_, num_samples=tf.constant(11), seed=seed, **sides)
     np.testing.assert_allclose(
         likelihood["log_likelihood"], vae.log_likelihood(x, 11, seed=3), **close
     )
@@ -102,9 +116,9 @@ def test_densities_stay_float32_under_bfloat16(member, policy):
     policy("mixed_bfloat16")
     vae, history = trained(member)
     assert np.isfinite(history["loss"]).all()
-    x = tf.constant(events(member))
-    inputs = kv._types.Inputs(x, None, None, kv._types.Given())
-    noise = vae.graph.noise(x, DRAWS, tf.constant([0, 0]))
+    x = events(member)
+    inputs = sided(vae, x)
+    noise = vae.graph.noise(inputs.x, DRAWS, tf.constant([0, 0]))
     forward = vae.graph.forward(inputs, noise, step=0, seed=tf.constant([0, 0]))
     one, draw = forward.latent_pass, forward.latent_pass.draw
     output = vae.objective.evaluate(one)
@@ -126,8 +140,7 @@ def test_the_step_compiles_under_xla(member):
 @every_member
 def test_shapes_follow_the_glossary(member):
     vae = compose(member)
-    x = tf.constant(events(member, 4))
-    inputs = kv._types.Inputs(x, None, None, kv._types.Given())
+    inputs = sided(vae, events(member, 4))
     noise = tf.random.stateless_normal([DRAWS, 4, vae.latent.noise_size], [0, 0])
     one = vae.graph.forward(inputs, noise, step=0, seed=tf.constant([0, 0])).latent_pass
     draw, output = one.draw, vae.objective.evaluate(one)

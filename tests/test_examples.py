@@ -8,6 +8,7 @@ import pytest
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 QUICK = {
+    "anomaly_scores.py": ["--quick"],
     "autoencoder_against_vae.py": ["--quick"],
     "beta.py": ["--quick"],
     "cloud.py": ["--quick"],
@@ -20,6 +21,7 @@ QUICK = {
 }
 #: Example -> what it draws.
 FIGURES = {
+    "anomaly_scores.py": "binary.png",
     "autoencoder_against_vae.py": "shapes.png",
     "beta.py": "digits.png",
     "cloud.py": "digits.gif",

@@ -21,7 +21,7 @@ def bound(vae, x):
 
 
 def forward(vae, x, noise):
-    inputs = Inputs(tf.constant(x), None, None, Given())
+    inputs = Inputs(tf.constant(x), None, Given())
     return vae.graph.forward(inputs, tf.constant(noise, tf.float32), step=0, seed=SEED)
 
 
@@ -310,7 +310,7 @@ def test_sticking_the_landing_has_no_gradient_at_the_exact_posterior():
     model = LinearGaussian()
     x = tf.constant(model.sample(9))
     noise = tf.constant(noise_for(model.vae, x, 1))
-    inputs = Inputs(x, None, None, Given())
+    inputs = Inputs(x, None, Given())
     projection = model.vae.latent.posterior.projection
     with tf.GradientTape() as tape:
         one = model.vae.graph.forward(inputs, noise, step=0, seed=SEED, path=True).latent_pass

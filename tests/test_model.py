@@ -434,7 +434,7 @@ def test_adapting_leaves_decoders_alone_that_do_not_end_in_a_bias(binary, last):
 def test_adapting_to_what_does_not_fit_is_refused(binary):
     with pytest.raises(ValueError, match=r"\(90, 5\).*\(batch, 6\)"):
         make().adapt(binary[:, :5])
-    with pytest.raises(ValueError, match="no example"):
+    with pytest.raises(ValueError, match="x is empty"):
         make().adapt(binary[:0])
 
 

@@ -21,7 +21,7 @@ def composed(objective, x, seed=0, model=None, noise=None, weights=None):
     if noise is None:
         shape = (objective.samples, len(x), LATENT_DIM)
         noise = np.random.default_rng(seed).normal(size=shape).astype("float32")
-    inputs = Inputs(tf.constant(x), None, weights, Given())
+    inputs = Inputs(tf.constant(x), weights, Given())
     seeds = tf.constant([0, seed])
     forward = vae.graph.forward(
         inputs, tf.convert_to_tensor(noise), step=10, seed=seeds, path=objective.path
@@ -435,7 +435,7 @@ def test_dimensions_are_shuffled_each_by_itself():
 
 def test_neither_the_model_nor_the_discriminator_moves_the_others_weights(binary):
     vae = kv.VAE((6,), 2, network="dense:widths=[8]", objective="factor:widths=8")
-    inputs = Inputs(tf.constant(binary), None, None, Given())
+    inputs = Inputs(tf.constant(binary), None, Given())
     noise = vae.graph.noise(inputs.x, 1, tf.constant([0, 0]))
     with tf.GradientTape(persistent=True) as tape:
         one = vae.graph.forward(inputs, noise, step=0, seed=tf.constant([0, 0])).latent_pass

@@ -52,6 +52,10 @@ def test_the_code_of_every_page_runs(page, elsewhere):
         assert names["squares"].shape == (1, 28, 28, 1)
     if page.stem == "networks":
         assert names["vae"].predict(np.zeros((2, 28, 28, 1)), verbose=0).shape == (2, 28, 28, 1)
+    if page.stem == "sklearn":
+        usual, odd = (alarms.mean() for alarms in names["alarms"])
+        assert usual < 0.15 < 0.9 < odd
+        assert np.isfinite(names["search"].cv_results_["mean_test_score"]).all()
     if page.stem == "figures":
         assert (elsewhere / "both.png").stat().st_size > 1000
 
@@ -59,7 +63,7 @@ def test_the_code_of_every_page_runs(page, elsewhere):
 def test_every_command_runs_in_order(elsewhere, monkeypatch):
     lines = [line for code in blocks("bash") for line in code.splitlines()]
     commands = [shlex.split(line) for line in lines if line.startswith("keras-vae")]
-    assert len(commands) == 8
+    assert len(commands) == 11
     for command in commands:
         monkeypatch.setattr(sys, "argv", command)
         with pytest.raises(SystemExit) as caught:
@@ -68,6 +72,7 @@ def test_every_command_runs_in_order(elsewhere, monkeypatch):
     for picture in ("samples", "reconstructions", "lines"):
         assert (elsewhere / f"{picture}.png").stat().st_size > 1000
     assert (elsewhere / "runs" / "first" / "metrics.json").is_file()
+    assert len((elsewhere / "scores.csv").read_text().splitlines()) == 7001
 
 
 def test_every_other_command_is_a_target_of_the_makefile_or_pip():
@@ -91,7 +96,7 @@ def test_every_listed_strategy_is_registered():
     from keras_vae import _registry
 
     rows = re.findall(r"^\| (\w+) \| (`.*) \|$", README, re.MULTILINE)
-    assert len(rows) == 6
+    assert len(rows) == 7
     for family, cell in rows:
         listed = [w for w in re.findall(r"`(\w+)`", cell) if w in _registry.names(family)]
         ours = {n for n, c in _registry.members(family).items() if "keras_vae" in c.__module__}

@@ -16,6 +16,7 @@ import sys
 import keras
 import matplotlib.image
 import numpy as np
+import PIL.Image
 import pytest
 import rich.console
 import tensorflow as tf
@@ -122,6 +123,7 @@ def place(tmp_path_factory):
     (place / "cut.npz").write_bytes((place / "images.npz").read_bytes()[:500])
     (place / "taken.npz").write_text("mine")
     (place / "taken.png").write_text("mine")
+    (place / "taken.csv").write_text("mine")
     configs = {
         "unknown": {"epoch": 3},
         "list": [1, 2],
@@ -598,6 +600,32 @@ def test_a_resized_run_takes_arrays_as_they_are(run, place):
     assert runs.test_set(resized, vae, str(place / "images.npz")).counts["test"] == 10
 
 
+SCORE = ("--num-samples", 2, "--false-positive-rate", 0.2)
+
+
+def test_a_folder_of_images_is_scored_by_file(run, tmp_path):
+    levels = np.random.default_rng(2).integers(0, 256, (5, 8, 8), np.uint8)
+    (tmp_path / "photos").mkdir()
+    for place, each in enumerate(levels):
+        PIL.Image.fromarray(each).save(tmp_path / "photos" / f"{place}.png")
+    output = tmp_path / "photos.csv"
+    succeed("score", run, "--data", tmp_path / "photos", "--output", output, *SCORE)
+    rows = list(csv.DictReader(output.read_text().splitlines()))
+    _, _, vae = runs.read(run)
+    expected = vae.score(levels[..., None] / np.float32(255.0), num_samples=2)
+    found = {row["file"]: float(row["score"]) for row in rows}
+    assert list(map(int, (row["index"] for row in rows))) == [0, 1, 2, 3, 4]
+    for place, score in enumerate(expected):
+        assert found[str(tmp_path / "photos" / f"{place}.png")] == pytest.approx(score, rel=1e-4)
+
+
+def test_what_was_trained_on_is_scored_with_a_warning(run, place, tmp_path):
+    images = str(place / "images.npz")
+    with pytest.warns(UserWarning, match="images.npz is what the run was trained on"):
+        facts, limit = kv.anomalies.score(run, images, tmp_path / "s.csv", "elbo", 1, 0.2)
+    assert (facts["num_examples"], limit.num_scores) == (60, 10)
+
+
 def test_lines_join_pairs_of_test_examples(run, place, tmp_path):
     succeed("interpolate", run, "--output", tmp_path / "l.npz", "--n", 3, "--steps", 4)
     x = np.load(place / "images.npz")["test"]
@@ -740,6 +768,7 @@ def test_where_a_file_stands_no_folder_is_made(place, tmp_path):
         "sample {run} --output {place}/taken.npz/s.npz",
         "reconstruct {run} --output {place}/taken.npz/r.npz",
         "interpolate {run} --output /proc/l.npz",
+        "score {run} --data {place}/images.npz --output {place}/taken.npz/s.csv",
         "export {run} --output {place}/taken.npz/model",
     ],
 )
@@ -840,7 +869,10 @@ def test_the_version_is_printed_by_the_module_too(monkeypatch, capsys):
 
 @pytest.mark.parametrize(
     "name",
-    ["train", "evaluate", "sample", "reconstruct", "interpolate", "export", "info", "datasets"],
+    [
+        *("train", "evaluate", "sample", "reconstruct", "interpolate", "score", "export"),
+        *("info", "datasets"),
+    ],
 )
 def test_every_command_explains_itself(name):
     shown = succeed(name, "--help")
@@ -879,7 +911,7 @@ BAD_TRAINING = {
     "option value": (["--likelihood", "normal:variance=share"], "Did you mean 'shared'?"),
     "option syntax": (["--likelihood", "normal:shared"], "expected key=value"),
     "posterior": (["--posterior", "diagonal"], "Did you mean 'diagonal_normal'?"),
-    "prior": (["--prior", "normal"], "expected one of flow, mixture, standard_normal"),
+    "prior": (["--prior", "normal"], "expected one of conditional_normal, flow, mixture"),
     "objective": (["--objective", "elbow"], "Did you mean 'elbo'?"),
     "mismatch": (["--posterior", "point"], "needs a posterior that offers density"),
     "network": (["--network", "dens"], "Did you mean 'dense'?"),
@@ -993,6 +1025,46 @@ OTHER_MISTAKES = {
     "evaluate other shape": (
         "evaluate {run} --data {place}/vectors.npy",
         "have shape (6,); the model was trained on (8, 8, 1)",
+    ),
+    "score nothing": ("score {place}/nothing --data digits --output {new}.csv", "holds no run"),
+    "score no file": (
+        "score {run} --data {place}/none.npy --output {new}.csv --false-positive-rate 0.2",
+        "There is no file",
+    ),
+    "score suffix": (
+        "score {run} --data {place}/images.npz --output {new}.png",
+        "expected a name ending in .csv",
+    ),
+    "score occupied": (
+        "score {run} --data {place}/images.npz --output {place}/taken.csv",
+        "taken.csv exists already",
+    ),
+    "score occupied beside": (
+        "score {run} --data {place}/images.npz --output {place}/number.csv",
+        "number.json exists already",
+    ),
+    "score other shape": (
+        "score {run} --data {place}/vectors.npy --output {new}.csv --false-positive-rate 0.2",
+        "have shape (6,); the model was trained on (8, 8, 1)",
+    ),
+    "score a rate too small": (
+        "score {run} --data {place}/grey.npy --output {new}.csv --false-positive-rate 0.05",
+        "false_positive_rate is 0.05, which 10 validation example(s) cannot promise; expected at "
+        "least 1 / 11. Choose a larger rate, or take at least 19 validation examples.",
+    ),
+    "score by": (
+        "score {run} --data {place}/grey.npy --output {new}.csv --by elbow "
+        "--false-positive-rate 0.2",
+        "Did you mean 'elbo'?",
+    ),
+    "score no samples": (
+        "score {run} --data {place}/grey.npy --output {new}.csv --num-samples 0 "
+        "--false-positive-rate 0.2",
+        "num_samples is 0",
+    ),
+    "score without density": (
+        "score {vectors} --data {place}/tiny.npy --output {new}.csv --false-positive-rate 0.5",
+        "needs a posterior with a density",
     ),
     "interpolate one step": ("interpolate {run} --output {new}.npz --steps 1", "steps is 1"),
     "interpolate vectors": ("interpolate {vectors} --output {new}.png --n 1", "no images"),

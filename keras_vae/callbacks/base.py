@@ -1,10 +1,12 @@
 """The examples that callbacks look at while a model trains."""
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
+from keras_vae import _sides
 from keras_vae.model import VAE
 
 
@@ -14,10 +16,12 @@ class Watched(NamedTuple):
     Attributes:
         x: (n, E).
         labels: (n,), or None.
+        events: What the model's methods take for x: with what belongs to it, if anything does.
     """
 
     x: np.ndarray
     labels: np.ndarray | None
+    events: Any
 
 
 def watched(model: VAE, examples: Any, count: int) -> Watched | None:
@@ -43,6 +47,8 @@ def watched(model: VAE, examples: Any, count: int) -> Watched | None:
     found = _first(source, count)
     if found is not None:
         model._check_shape(found.x.shape)
+        events = {key: found.events[key] for key in model.taken if key in found.events}
+        found = found._replace(events=events if len(events) > 1 else found.x)
     elif examples is not None:
         raise ValueError(
             f"examples is a {type(examples).__name__} without examples; expected an array (n, "
@@ -57,13 +63,20 @@ def _first(source: Any, count: int) -> Watched | None:
     if isinstance(source, tf.data.Dataset):
         return _joined(source, count)
     parts = source if isinstance(source, tuple) else (source,)
-    if parts[0] is None or not isinstance(parts[0], (np.ndarray, tf.Tensor, list)):
+    held = _sides.event_of(parts[0])
+    if held is None or not isinstance(held, (np.ndarray, tf.Tensor, list)):
         return None
-    x = np.asarray(parts[0])[:count]
+    x = np.asarray(held)[:count]
     if x.dtype.kind not in "fiub" or not x.ndim or not len(x):
         return None
-    labels = parts[1] if len(parts) > 1 else None
-    return Watched(x.astype(np.float32, copy=False), _labels(labels, len(np.asarray(parts[0])), x))
+    events = {"x": x.astype(np.float32, copy=False)}
+    y = parts[1] if len(parts) > 1 else None
+    others = dict(parts[0]) if isinstance(parts[0], Mapping) else {"x": held}
+    for name, side in {"condition": y, **others}.items():
+        array = np.asarray(side)
+        if name != "x" and array.shape[:1] == (len(held),):
+            events[name] = array[:count]
+    return Watched(events["x"], _labels(y, len(held), x), events)
 
 
 def _joined(batches: tf.data.Dataset, count: int) -> Watched | None:
@@ -78,8 +91,9 @@ def _joined(batches: tf.data.Dataset, count: int) -> Watched | None:
     if not found:
         return None
     labels = [each.labels for each in found if each.labels is not None]
-    x = np.concatenate([each.x for each in found])[:count]
-    return Watched(x, np.concatenate(labels)[:count] if len(labels) == len(found) else None)
+    together = np.concatenate(labels)[:count] if len(labels) == len(found) else None
+    events = _sides.rows(_sides.stacked([each.events for each in found]), slice(count))
+    return Watched(_sides.event_of(events), together, events)
 
 
 def _labels(labels: Any, count: int, x: np.ndarray) -> np.ndarray | None:

@@ -54,7 +54,7 @@ class CollapseWarning(keras.callbacks.Callback):
         """Looks at the latents."""
         if self._warned or self._watched is None:
             return
-        found = evaluation.collapse(self.model, self._watched.x)
+        found = evaluation.collapse(self.model, self._watched.events)
         step, bound = int(tf.convert_to_tensor(self.model.optimizer.iterations)), found.elbo or 0.0
         if not found.collapsed:
             self._start = None

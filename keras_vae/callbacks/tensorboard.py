@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_vae import _checks, distribute, evaluation, plots
+from keras_vae import _checks, _sides, distribute, evaluation, plots
 from keras_vae.callbacks import base
 
 #: How many pictures of a tag are written when their interval is left open: TensorBoard's page keeps
@@ -111,10 +111,8 @@ class TensorBoard(keras.callbacks.TensorBoard):
         self._watched = base.watched(self.model, self.examples, self.num_examples)
         _write_hparams(self.log_dir, self.hparams or _hparams_of(self.model))
         if self.write_graph:
-            spec = tf.TensorSpec([None, *self.model.event_shape], tf.float32)
-            whole = tf.function(self.model.graph.reconstruct).get_concrete_function(spec)
             with self._train_writer.as_default():
-                tf.summary.graph(whole.graph)
+                tf.summary.graph(self.model.inference_graph())
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Starts the clock."""
@@ -152,7 +150,7 @@ class TensorBoard(keras.callbacks.TensorBoard):
                         self._write_pictures(self._epoch)
                 _write_session_end(self.log_dir, logs or {})
         if self._watched is not None:
-            codes = self.model.encode(self._watched.x).mean
+            codes = self.model.encode(self._watched.events).mean
             _write_projector(self.log_dir, codes, self._watched, self.label_names)
         super().on_train_end(logs)
 
@@ -172,22 +170,27 @@ class TensorBoard(keras.callbacks.TensorBoard):
         if self._speed is not None:
             tf.summary.scalar("training/examples_per_second", self._speed)
         if self._watched is not None:
-            few = self._watched.x[:GRADIENT_EXAMPLES]
+            few = _sides.rows(self._watched.events, slice(GRADIENT_EXAMPLES))
             tf.summary.scalar("training/gradient_norm", self.model.gradient_norm(few))
-            means = self.model.encode(self._watched.x).mean
+            means = self.model.encode(self._watched.events).mean
             active = int(evaluation.active_dimensions(means).sum())
             tf.summary.scalar("latents/active_units", active)
 
     def _write_pictures(self, epoch: int) -> None:
         self._drawn = epoch
         model, image = self.model, plots.is_image(self.model.event_shape)
-        if image:
-            _picture("samples", _rows(model.sample(self.num_images, seed=self.seed).mean))
+        watched = self._watched
+        if image and (model.condition is None or watched is not None):
+            events = None if watched is None else watched.events
+            condition = _sides.condition_of(events, self.num_images)
+            drawn = model.sample(self.num_images, seed=self.seed, condition=condition)
+            _picture("samples", _rows(drawn.mean))
             if model.latent.output_dim == 2:
-                _picture("plane", _rows(model.decode(plots.plane_codes()), gap=0))
-        if self._watched is None:
+                plane = model.decode(plots.plane_codes(), condition=_sides.condition_of(events, 1))
+                _picture("plane", _rows(plane, gap=0))
+        if watched is None:
             return
-        x = self._watched.x
+        x, pairs = watched.events, _sides.rows(watched.events, slice(PAIRS))
         encoding = model.encode(x)
         if not np.isfinite(encoding).all():
             return  # the training has diverged, which others say
@@ -195,8 +198,8 @@ class TensorBoard(keras.callbacks.TensorBoard):
         tf.summary.histogram("latents/posterior_stddev", encoding.stddev)
         kl = evaluation.kl_per_dimension(model, x)
         if image:
-            pairs = np.stack([x[:PAIRS], model.reconstruct(x[:PAIRS])])
-            _picture("reconstructions", plots.mosaic(pairs))
+            shown = np.nan_to_num(_sides.event_of(pairs), nan=0.5)  # grey where it is missing
+            _picture("reconstructions", plots.mosaic(np.stack([shown, model.reconstruct(pairs)])))
         if kl is not None:
             tf.summary.histogram("latents/kl_per_dimension", kl)
             bars = plots.kl_per_dimension(kl, evaluation.active_dimensions(encoding.mean))

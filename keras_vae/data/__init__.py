@@ -5,7 +5,7 @@ import math
 import os
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,12 @@ BINARIZE = ("dynamic", "static", "threshold")
 #: Sets that come with the package: name -> function that makes the source.
 BUILT_IN = {"digits": digits.source, "shapes": shapes.source}
 #: Suffix -> function that reads such a file.
-FILES = {".npy": files.npy, ".npz": files.npz, ".csv": tables.read, ".parquet": tables.read}
+FILES: dict[str, Callable[..., Source]] = {
+    ".npy": files.npy,
+    ".npz": files.npz,
+    ".csv": tables.read,
+    ".parquet": tables.read,
+}
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,7 @@ class Data:
         label_names: What the labels' values or columns are called.
         column_names: What the elements of a vector are called.
         labelled: Whether the batches hold labels.
+        classes: How many classes the labels number from 0 on; None where they are no such numbers.
     """
 
     name: str
@@ -73,6 +79,7 @@ class Data:
     label_names: tuple[str, ...] = ()
     column_names: tuple[str, ...] = ()
     labelled: bool = False
+    classes: int | None = None
 
 
 def names() -> list[str]:
@@ -105,6 +112,7 @@ def load(
     image_size: int | tuple[int, int] | None = None,
     skip_corrupt: bool = False,
     download: bool = False,
+    missing: bool = False,
     seed: int = 0,
 ) -> Data:
     """Returns a data set's training, validation and test batches.
@@ -128,6 +136,7 @@ def load(
             width) or one number for both.
         skip_corrupt: Leave out images that cannot be decoded.
         download: Fetch and prepare a set of TensorFlow Datasets that is absent.
+        missing: Take NaN, or an empty field of a table, as an entry that is missing.
         seed: Of the order, the draws and nothing else. Both are functions of it and of the number
             of the pass.
 
@@ -137,18 +146,19 @@ def load(
     batch_size = _checks.integer("batch_size", batch_size)
     seed = _checks.integer("seed", seed, 0)
     _check_flag("dequantize", dequantize, "True or False")
-    found = find(source, image_size=image_size, skip_corrupt=skip_corrupt, download=download)
+    found = find(
+        source,
+        image_size=image_size,
+        skip_corrupt=skip_corrupt,
+        download=download,
+        missing=missing,
+    )
     splits = _splits(found)
     labelled = _labelled(found.name, labels, splits)
-    scale, support = _scale(found, splits)
+    scale, support = _scale(found, splits, missing)
     method = (None if dequantize else found.binarize) if binarize == "auto" else binarize
     _check_draws(found.name, method, dequantize, support, splits)
-    if batch_size > splits["train"].count:
-        warnings.warn(
-            f"batch_size is {batch_size}, more than the {splits['train'].count} training "
-            f"examples of {found.name}; each pass is one batch.",
-            stacklevel=2,
-        )
+    _warn_of_one_batch(found.name, batch_size, splits["train"].count)
     draw = "dequantize" if dequantize else method
     made = {
         split: batches(
@@ -173,6 +183,7 @@ def load(
         label_names=found.label_names,
         column_names=found.column_names,
         labelled=labelled,
+        classes=_classes(found.label_names, splits.values()) if labelled else None,
     )
 
 
@@ -182,10 +193,21 @@ def find(
     image_size: int | tuple[int, int] | None = None,
     skip_corrupt: bool = False,
     download: bool = False,
+    missing: bool = False,
 ) -> Source:
     """Returns a data set as it was found, before it is split and batched; see `load`."""
     _check_flag("skip_corrupt", skip_corrupt, "True or False")
-    return _find(source, _side(image_size), skip_corrupt, download)
+    _check_flag("missing", missing, "True or False")
+    return _find(source, _side(image_size), skip_corrupt, download, missing)
+
+
+def _warn_of_one_batch(name: str, batch_size: int, count: int) -> None:
+    if batch_size > count:
+        warnings.warn(
+            f"batch_size is {batch_size}, more than the {count} training examples of {name}; each "
+            "pass is one batch.",
+            stacklevel=3,
+        )
 
 
 def _side(image_size: Any) -> Any:
@@ -218,7 +240,15 @@ def _labelled(name: str, labels: bool | None, splits: dict[str, Split]) -> bool:
     return labels is None and not without or bool(labels)
 
 
-def _find(what: Any, side: Any, skip_corrupt: bool, download: bool) -> Source:
+def _classes(names: Sequence[str], splits: Iterable[Split]) -> int | None:
+    """Returns how many classes labels number, by their names or the greatest of them."""
+    kinds = {split.label_kind for split in splits}
+    if kinds != {"classes"}:
+        return None
+    return len(names) or 1 + max(split.greatest_label() for split in splits)
+
+
+def _find(what: Any, side: Any, skip_corrupt: bool, download: bool, missing: bool) -> Source:
     name = os.fspath(what) if isinstance(what, (str, os.PathLike)) else None
     path = Path(name) if name is not None and is_path(what) else None
     if path is not None and path.is_dir():
@@ -236,16 +266,16 @@ def _find(what: Any, side: Any, skip_corrupt: bool, download: bool) -> Source:
         return streams.source({"train": what})
     if isinstance(what, Mapping):
         streamed = any(isinstance(each, tf.data.Dataset) for each in what.values())
-        return streams.source(what) if streamed else files.mapping("arrays", what)
+        return streams.source(what) if streamed else files.mapping("arrays", what, missing)
     if name is None:
-        return files.array(what)
+        return files.array(what, missing)
     if path is None and _built_in(name):
         return _made(name)
     reader = FILES.get(path.suffix.lower()) if path is not None else None
     if path is not None and reader and not path.is_file():
         raise ValueError(f"There is no file {name}; expected one ending in {', '.join(FILES)}.")
     if path is not None and reader:
-        return reader(path)
+        return reader(path, missing)
     raise ValueError(
         f"There is no data set {name!r}; expected one of {', '.join(BUILT_IN)}, a name of "
         f"TensorFlow Datasets, a file ending in {', '.join(FILES)}, or a folder of images."
@@ -314,13 +344,13 @@ def _last_tenth(split: Split) -> tuple[Split, Split]:
     return split.part(0, cut), split.part(cut, split.count)
 
 
-def _scale(found: Source, splits: dict[str, Split]) -> tuple[dict[str, float], str]:
+def _scale(found: Source, splits: dict[str, Split], missing: bool) -> tuple[dict[str, float], str]:
     """Returns what to divide each split by, and the support of the values then.
 
     Grey levels as uint8 are divided by 255 unless the source says. Each split goes by its own type,
     since one may hold grey levels and another numbers in 0..1.
     """
-    ranges = {split: _range(split, part) for split, part in splits.items()}
+    ranges = {split: _range(split, part, missing) for split, part in splits.items()}
     levels = [split for split, part in splits.items() if part.dtype == np.uint8]
     scales = dict.fromkeys(splits, found.scale or 1.0)
     if found.scale is None and any(ranges[split][1] > 1 for split in levels):
@@ -338,17 +368,19 @@ def _scale(found: Source, splits: dict[str, Split]) -> tuple[dict[str, float], s
     return scales, "real"
 
 
-def _range(name: str, split: Split) -> tuple[float, float, bool]:
+def _range(name: str, split: Split, missing: bool) -> tuple[float, float, bool]:
     """Returns the lowest and highest value, and whether there are no values but 0 and 1."""
     if split.extremes is not None:
         return *split.extremes, False
     low, high, binary, count = math.inf, -math.inf, True, 0
-    found = NonFinite(f"The {name} set")
+    found = NonFinite(f"The {name} set", missing)
     for rows in map(plain, split.chunks()):
         found.look(rows)
         count += len(rows)
-        low, high = min(low, float(rows.min())), max(high, float(rows.max()))
-        binary = binary and low >= 0.0 and high <= 1.0 and bool(np.isin(rows, (0, 1)).all())
+        held = rows[~np.isnan(rows)] if missing else rows
+        if held.size:
+            low, high = min(low, float(held.min())), max(high, float(held.max()))
+        binary = binary and low >= 0.0 and high <= 1.0 and bool(np.isin(held, (0, 1)).all())
     found.refuse()
     if count != split.count:
         raise ValueError(

@@ -145,6 +145,20 @@ class Split:
         """Yields all examples in order, some at a time."""
         raise NotImplementedError
 
+    @property
+    def label_kind(self) -> str | None:
+        """What the labels are: "classes" for whole numbers, "other", or None."""
+        if not self.labelled:
+            return None
+        spec = self.batches(1, None, True).element_spec["labels"]
+        whole = spec.shape.rank == 1 and spec.dtype.is_integer
+        return "classes" if whole else "other"
+
+    def greatest_label(self) -> int:
+        """Returns the greatest of labels that are whole numbers."""
+        found = (each["labels"] for each in self.batches(4096, None, True).as_numpy_iterator())
+        return max(int(labels.max()) for labels in found)
+
 
 class Indexed(Split):
     """Examples reached by index, shuffled as a whole, with labels in memory.
@@ -173,6 +187,10 @@ class Indexed(Split):
 
         steps = tf.data.Dataset.range(-(-self.count // size))
         return steps.map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+
+    def greatest_label(self) -> int:
+        """Returns the greatest of labels that are whole numbers."""
+        return int(np.max(self.labels))
 
     def part(self, start: int, stop: int) -> "Indexed":
         """Returns examples start..stop - 1 with their labels."""
@@ -309,15 +327,16 @@ class NonFinite:
 
     Args:
         name: What messages call the array.
+        missing: Whether NaN stands for an entry that is missing, which is no fault then.
     """
 
-    def __init__(self, name: str) -> None:
-        self._name, self._count, self._rows = name, 0, 0
+    def __init__(self, name: str, missing: bool = False) -> None:
+        self._name, self._missing, self._count, self._rows = name, missing, 0, 0
         self._first: tuple[int, ...] = ()
 
     def look(self, rows: np.ndarray) -> None:
         """Counts in the next rows (n, E)."""
-        places = np.argwhere(~np.isfinite(rows))
+        places = np.argwhere(np.isinf(rows) if self._missing else ~np.isfinite(rows))
         if len(places) and not self._count:
             self._first = (self._rows + int(places[0][0]), *places[0][1:].tolist())
         self._count, self._rows = self._count + len(places), self._rows + len(rows)
@@ -326,13 +345,15 @@ class NonFinite:
         """Raises a ValueError with the count and the first place, if there were any."""
         if self._count:
             raise ValueError(
-                f"{self._name} holds {self._count} NaN or infinite value(s), the first at index "
-                f"{self._first}; expected finite numbers. Drop or replace them."
+                f"{self._name} holds {self._count} {'' if self._missing else 'NaN or '}infinite "
+                f"value(s), the first at index {self._first}; expected finite numbers. Drop or "
+                "replace them"
+                + ("." if self._missing else ", or have NaN taken as missing: missing=True.")
             )
 
 
-def array_of_numbers(name: str, values: Any) -> np.ndarray:
-    """Returns values as an array (n, E) of uint8 or finite float32.
+def array_of_numbers(name: str, values: Any, missing: bool = False) -> np.ndarray:
+    """Returns values as an array (n, E) of uint8 or finite float32, or with `missing` NaN.
 
     Raises:
         TypeError, ValueError: if they are no numbers, not finite, of several shapes, or none.
@@ -350,7 +371,7 @@ def array_of_numbers(name: str, values: Any) -> np.ndarray:
             f"{name} has shape {array.shape}; expected (examples, ...) with at least one example."
         )
     array = plain(array)
-    found = NonFinite(name)
+    found = NonFinite(name, missing)
     found.look(array)
     found.refuse()
     return array

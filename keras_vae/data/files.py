@@ -25,7 +25,7 @@ LABEL_KEYS = {
 _KNOWN = tuple(key for keys in (*SPLIT_KEYS.values(), *LABEL_KEYS.values()) for key in keys)
 
 
-def npy(path: Path) -> Source:
+def npy(path: Path, missing: bool = False) -> Source:
     """Returns the source in one array; above 1 GiB it stays on the disk.
 
     Raises:
@@ -34,10 +34,10 @@ def npy(path: Path) -> Source:
     mode = "r" if path.stat().st_size > base.IN_MEMORY else None
     with base.readable(path):
         loaded = np.load(path, mmap_mode=mode, allow_pickle=False)
-    return Source(path.stem, Indexed(_examples(str(path), loaded)))
+    return Source(path.stem, Indexed(_examples(str(path), loaded, missing)))
 
 
-def npz(path: Path) -> Source:
+def npz(path: Path, missing: bool = False) -> Source:
     """Returns the source in an archive of arrays, held in memory; see `mapping`.
 
     Raises:
@@ -54,10 +54,10 @@ def npz(path: Path) -> Source:
                 f"{path} holds {key!r}, which is none of the names that are read; expected "
                 f"{meant!r}, or a name unlike it. Rename or remove that array."
             )
-    return mapping(str(path), loaded)
+    return mapping(str(path), loaded, missing)
 
 
-def mapping(name: str, arrays: Mapping[str, Any]) -> Source:
+def mapping(name: str, arrays: Mapping[str, Any], missing: bool = False) -> Source:
     """Returns the source in a mapping of arrays, by the names in `SPLIT_KEYS` and `LABEL_KEYS`.
 
     Raises:
@@ -81,13 +81,13 @@ def mapping(name: str, arrays: Mapping[str, Any]) -> Source:
     splits: dict[str, Any] = {"train": None}
     for split, values in found.items():
         if values is not None:
-            x = _examples(f"{name}[{split}]", values)
+            x = _examples(f"{name}[{split}]", values, missing)
             labels = _only(name, arrays, LABEL_KEYS[split])
             splits[split] = Indexed(x, _labels(f"{name}[{split}]", labels, x.count))
     return Source(Path(name).stem, **splits)
 
 
-def array(values: Any) -> Source:
+def array(values: Any, missing: bool = False) -> Source:
     """Returns the source in one array (n, E).
 
     Raises:
@@ -100,7 +100,7 @@ def array(values: Any) -> Source:
             f"data is a tuple of {len(values)} arrays or datasets; expected one, or a mapping that "
             'says what they are: {"train": ..., "validation": ..., "test": ...}.'
         )
-    return Source("array", Indexed(_examples("data", values)))
+    return Source("array", Indexed(_examples("data", values, missing)))
 
 
 def _only(name: str, arrays: Mapping[str, Any], keys: tuple[str, ...]) -> Any:
@@ -123,10 +123,10 @@ def _one_slip(word: str, known: str) -> bool:
     return max(len(one), len(other)) <= 1 or (len(one) == 2 and one == other[::-1])
 
 
-def _examples(name: str, values: Any) -> Examples:
+def _examples(name: str, values: Any, missing: bool) -> Examples:
     if isinstance(values, np.memmap) and values.dtype.kind in "fiub" and values.ndim >= 2:
         return FileExamples(values)
-    return ArrayExamples(base.array_of_numbers(name, values))
+    return ArrayExamples(base.array_of_numbers(name, values, missing))
 
 
 def _labels(name: str, labels: Any, count: int) -> np.ndarray | None:

@@ -64,8 +64,10 @@ def batches(
             once = draw == "static" or not shuffle
             numbers = _noise.index_uniform(found["index"], size, tf.constant(seed) if once else key)
             values = _drawn(values, tf.reshape(numbers, tf.shape(values)), scale, draw)
+        elif draw:
+            values = _kept(values, tf.cast(values >= 0.5 * scale, tf.float32))
         else:
-            values = tf.cast(values >= 0.5 * scale, tf.float32) if draw else values / scale
+            values = values / scale
         return (values, found["labels"]) if labels else values
 
     def epoch(number: Tensor) -> tf.data.Dataset:
@@ -97,4 +99,9 @@ def _by_example() -> tf.data.Options:
 def _drawn(values: Tensor, uniform: Tensor, scale: float, draw: str) -> Tensor:
     if draw == "dequantize":
         return (values + uniform) / (scale + 1.0)
-    return tf.cast(uniform * scale < values, tf.float32)
+    return _kept(values, tf.cast(uniform * scale < values, tf.float32))
+
+
+def _kept(values: Tensor, drawn: Tensor) -> Tensor:
+    """Returns what was drawn, but for entries that are missing."""
+    return tf.where(tf.math.is_nan(values), values, drawn)

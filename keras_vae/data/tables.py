@@ -16,8 +16,8 @@ from keras_vae.data.base import ArrayExamples, Indexed, Source, Split, Streamed
 ROWS = 2**14
 
 
-def read(path: Path) -> Source:
-    """Returns the columns of a table as one float32 vector per row.
+def read(path: Path, missing: bool = False) -> Source:
+    """Returns the columns of a table as one float32 vector per row, NaN where a field is empty.
 
     A file above 1 GiB is streamed, and gone through once to count its rows.
 
@@ -34,11 +34,21 @@ def read(path: Path) -> Source:
                 held.append(_numbers(table))
     split: Split
     if held:
-        values = base.array_of_numbers(str(path), np.concatenate(held))
+        values = base.array_of_numbers(str(path), np.concatenate(held), missing)
         split = Indexed(ArrayExamples(values))
     else:
         split = _streamed(path, count, len(columns))
     return Source(path.stem, split, column_names=columns)
+
+
+def numbers(path: Path) -> np.ndarray:
+    """Returns all rows of a table as float32, (n, columns), NaN where a field is empty.
+
+    Raises:
+        ValueError: as `read`.
+    """
+    with base.readable(path):
+        return np.concatenate([_numbers(table) for table in _tables(path)])
 
 
 def _streamed(path: Path, count: int, columns: int) -> Streamed:

@@ -1,5 +1,6 @@
 """Figures of merit on held-out data, and figures to look at."""
 
+from keras_vae.evaluation.anomaly import Detection, Threshold, detection, scores, threshold
 from keras_vae.evaluation.base import (
     Annealing,
     Collapse,
@@ -10,7 +11,7 @@ from keras_vae.evaluation.base import (
     named,
     score_without_latents,
 )
-from keras_vae.evaluation.figures import figures, traversals
+from keras_vae.evaluation.figures import conditional_samples, figures, traversals
 from keras_vae.evaluation.gaps import (
     Gaps,
     aggregate_posterior,
@@ -38,19 +39,23 @@ __all__ = [
     "Annealing",
     "Bounds",
     "Collapse",
+    "Detection",
     "Estimate",
     "Gaps",
     "Match",
     "ShapeScores",
+    "Threshold",
     "active_dimensions",
     "aggregate_posterior",
     "bidirectional",
     "classifier_test",
     "collapse",
     "coverage",
+    "detection",
     "evaluate",
     "far_from_codes",
     "far_p_value",
+    "conditional_samples",
     "figures",
     "gap_draws",
     "gaps",
@@ -63,6 +68,8 @@ __all__ = [
     "novelty",
     "prior_draws",
     "score_without_latents",
+    "scores",
     "shape_scores",
+    "threshold",
     "traversals",
 ]

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from keras_vae import _checks
+from keras_vae import _checks, _sides
 from keras_vae.model import VAE
 from keras_vae.plots.base import decoded
 
@@ -80,12 +80,17 @@ def score_without_latents(vae: VAE, x: np.ndarray) -> float | None:
     Returns: the mean over the examples, or None where the likelihood or fewer than 50 examples
         cannot tell.
     """
-    values = np.asarray(x, np.float32)
-    moments = [tf.constant(moment(values, axis=0)) for moment in (np.mean, np.std)]
-    params = vae.likelihood.initial_params(*moments)
-    if params is None or len(values) < FEWEST:
+    values = np.asarray(_sides.event_of(x), np.float32)
+    seen = ~np.isnan(values) if vae.missing else np.ones(values.shape, bool)
+    if len(values) < FEWEST or not seen.any(0).all():
         return None
-    log_px = vae.likelihood.log_prob(params[None], tf.constant(values), vae.graph.given())
+    moments = [moment(values, axis=0, where=seen) for moment in (np.mean, np.std)]
+    params = vae.likelihood.initial_params(*map(tf.constant, moments))
+    if params is None:
+        return None
+    mask = tf.constant(seen, tf.float32) if vae.missing else None
+    given = vae.graph.generating()
+    log_px = vae.likelihood.log_prob(params[None], tf.constant(values), given, mask)
     return float(-tf.reduce_mean(log_px)) + int(tf.size(params)) / (2.0 * len(values))
 
 
@@ -151,17 +156,23 @@ def collapse(vae: VAE, x: np.ndarray, seed: Any = 0) -> Collapse:
     return Collapse(active, float(vae.elbo(x, seed=seed).mean()), score_without_latents(vae, x))
 
 
-def batches(data: Any) -> Iterable[np.ndarray]:
-    """Yields the batches x (B, E) of a `tf.data.Dataset` or of one array (n, E)."""
+def batches(vae: VAE, data: Any) -> Iterable[Any]:
+    """Yields the batches of a `tf.data.Dataset`, or of one array (n, E), as the model takes them.
+
+    That is x (B, E), or a mapping of it and what belongs to it; y is the condition of a model that
+    has one.
+    """
     if isinstance(data, tf.data.Dataset):
         for element in data:
-            yield np.asarray(element[0] if isinstance(element, tuple) else element)
+            x, y = element[:2] if isinstance(element, tuple) else (element, None)
+            x = tf.nest.map_structure(np.asarray, x)
+            conditional = vae.condition is not None and y is not None
+            yield _sides.joined(x, condition=np.asarray(y)) if conditional else x
     else:
-        array = np.asarray(data)
-        if array.ndim == 0:
+        if np.ndim(_sides.event_of(data)) == 0:
             raise ValueError("data has shape (); expected batches of x, or one array (n, ...).")
-        for start in range(0, len(array), BATCH):
-            yield array[start : start + BATCH]
+        for start in range(0, len(_sides.event_of(data)), BATCH):
+            yield _sides.rows(data, slice(start, start + BATCH))
 
 
 class Annealing(NamedTuple):
@@ -207,9 +218,10 @@ def score(
     return vae.annealed_sample(x, num_samples, seed=seed, batch_size=BATCH, **annealing._asdict())
 
 
-def row_keys(x: np.ndarray) -> np.ndarray:
+def row_keys(x: Any) -> np.ndarray:
     """Returns a number for each example of x (B, E), (B,) int64, the same of equal examples."""
-    return np.array([hash(row.tobytes()) for row in np.asarray(x, np.float32)], np.int64)
+    events = np.asarray(_sides.event_of(x), np.float32)
+    return np.array([hash(row.tobytes()) for row in events], np.int64)
 
 
 def copies(keys: np.ndarray) -> np.ndarray:

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from keras_vae import _checks
-from keras_vae._types import Tensor
+from keras_vae import _checks, _sides
+from keras_vae._types import Given
 from keras_vae.model import VAE
 
 #: Widths of the kernels, as multiples of the median distance: the wide ones see where and how wide
@@ -89,7 +89,8 @@ def gap_draws(
     """
     codes = aggregate_posterior(vae, x, seed)
     reference = None if train is None else aggregate_posterior(vae, train, seed)
-    return codes, prior_draws(vae, len(codes), seed), reference
+    condition = _sides.condition_of(x, len(codes))
+    return codes, prior_draws(vae, len(codes), seed, condition), reference
 
 
 def aggregate_posterior(vae: VAE, x: Any, seed: Any = 0) -> np.ndarray:
@@ -107,24 +108,20 @@ def aggregate_posterior(vae: VAE, x: Any, seed: Any = 0) -> np.ndarray:
     Raises:
         ValueError: for examples of another shape, or none.
     """
-    x = np.asarray(x, np.float32)
-    if x.shape[1:] != tuple(vae.event_shape) or not len(x):
-        raise ValueError(_checks.shape_message(x.shape, tuple(vae.event_shape)))
-    noise = _generator(seed, 0).standard_normal((len(x), vae.latent.noise_size), np.float32)
-
-    @tf.function(reduce_retracing=True)
-    def draw(rows: Tensor, normal: Tensor) -> Tensor:
-        return vae.graph.posterior(rows).draw(normal[None])[0][0]
-
-    starts = range(0, len(x), _BATCH)
-    parts = [slice(start, start + _BATCH) for start in starts]
-    return np.concatenate([draw(tf.constant(x[p]), tf.constant(noise[p])).numpy() for p in parts])
+    shape = (_sides.count(x), vae.latent.noise_size)
+    noise = _generator(seed, 0).standard_normal(shape, np.float32)
+    return vae.posterior_sample(x, noise, _BATCH)
 
 
-def prior_draws(vae: VAE, n: int, seed: Any = 0) -> np.ndarray:
-    """Returns n draws of p(z), (n, D)."""
+def prior_draws(vae: VAE, n: int, seed: Any = 0, condition: Any = None) -> np.ndarray:
+    """Returns n draws of p(z), (n, D); of a prior that depends on a condition, under these."""
     seeds = tf.random.experimental.stateless_fold_in(tf.constant(_checks.seed_pair(seed)), 1)
-    return vae.latent.generate(_checks.integer("n", n), vae.graph.given(), seeds)[0].numpy()
+    n = _checks.integer("n", n)
+    if vae.condition is None:
+        return vae.latent.generate(n, vae.graph.given(), seeds)[0].numpy()
+    encoded = vae.condition.encode(tf.constant(vae.condition.array(condition, n)))
+    given = vae.graph.given(Given(condition=encoded))
+    return vae.latent.generate(n, given, seeds)[0].numpy()
 
 
 def gaps_between(

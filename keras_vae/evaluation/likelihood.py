@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_vae import _checks
+from keras_vae import _checks, _sides
 from keras_vae.evaluation.base import (
     DEFAULT,
     Annealing,
@@ -56,10 +56,10 @@ def log_likelihood(
     """
     num_samples = samples_of(method, num_samples)
     parts = []
-    for x in batches(data):
+    for x in batches(vae, data):
         parts.append((*score(vae, x, method, num_samples, seed, annealing)[:4], row_keys(x)))
         if progress is not None:
-            progress(len(x))
+            progress(_sides.count(x))
     if not parts:
         raise ValueError("The data holds no example; expected at least one batch.")
     *columns, keys = [np.concatenate(column) for column in zip(*parts, strict=True)]

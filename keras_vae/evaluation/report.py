@@ -5,9 +5,8 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import numpy as np
-import tensorflow as tf
 
-from keras_vae import _checks
+from keras_vae import _checks, _sides
 from keras_vae.evaluation.base import (
     DEFAULT,
     Annealing,
@@ -70,18 +69,18 @@ def evaluate(
     """
     num_samples = samples_of(method, num_samples)
     parts: list[dict[str, np.ndarray]] = []
-    judged: list[np.ndarray] = []
-    for x in batches(data):
+    judged: list[Any] = []
+    for x in batches(vae, data):
         parts.append(_score(vae, x, method, num_samples, seed, annealing))
-        if sum(map(len, judged)) < JUDGED:
+        if sum(map(_sides.count, judged)) < JUDGED:
             judged.append(x)
         if progress is not None:
-            progress(len(x))
+            progress(_sides.count(x))
     if not parts:
         raise ValueError("The data holds no example; expected at least one batch.")
     scores = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     figures = _likelihood(vae, scores, method, num_samples, levels) | _terms(scores)
-    figures |= _latents(vae, scores, np.concatenate(judged)[:JUDGED], seed)
+    figures |= _latents(vae, scores, _sides.rows(_sides.stacked(judged), slice(JUDGED)), seed)
     return figures | {
         "estimator": method if "log_likelihood" in scores else None,
         "num_samples": num_samples,
@@ -90,12 +89,14 @@ def evaluate(
 
 
 def _score(
-    vae: VAE, x: np.ndarray, method: str, num_samples: int, seed: Any, annealing: Annealing
+    vae: VAE, x: Any, method: str, num_samples: int, seed: Any, annealing: Annealing
 ) -> dict[str, np.ndarray]:
     """Returns per-example figures of one batch, each (B,) or (B, D)."""
     scores = {"mean": vae.encode(x).mean}  # first: it says in words what is wrong with x
-    whole = (x == np.round(x)) | _checks.support(vae.likelihood.support).whole
-    scores["whole"] = whole.reshape(len(x), -1).all(axis=1)
+    values = _sides.event_of(x)
+    whole = (values == np.round(values)) | _checks.support(vae.likelihood.support).whole
+    whole = whole | np.isnan(values)
+    scores["whole"] = whole.reshape(len(values), -1).all(axis=1)
     density = "density" in vae.latent.offers
     if density or method != "importance":
         estimate = score(vae, x, method, num_samples, seed, annealing)
@@ -106,8 +107,7 @@ def _score(
         scores["kl_parts"] = vae.kl_parts(x, seed)
         scores["reconstruction_loss"] = terms.reconstruction_loss
     else:
-        log_px = vae.observation(scores["mean"]).log_prob(tf.cast(x, tf.float32))
-        scores["reconstruction_loss"] = -log_px.numpy()
+        scores["reconstruction_loss"] = vae.reconstruction_loss(x)
     return scores
 
 
@@ -155,14 +155,14 @@ def _terms(scores: dict[str, np.ndarray]) -> Figures:
     return {"elbo": -(reconstruction + kl), "reconstruction_loss": reconstruction, "kl_loss": kl}
 
 
-def _latents(vae: VAE, scores: dict[str, np.ndarray], x: np.ndarray, seed: Any) -> Figures:
+def _latents(vae: VAE, scores: dict[str, np.ndarray], x: Any, seed: Any) -> Figures:
     """Returns what is known of the use of the latents."""
     kl = scores.get("kl_parts")
     found = collapse(vae, x, seed)
     per_dimension = None
     if kl is not None and kl.shape[1] == vae.latent.output_dim:
         per_dimension = kl.mean(0, dtype=np.float64).tolist()
-    several = len(x) > 1
+    several = _sides.count(x) > 1
     return {
         "active_units": int(active_dimensions(scores["mean"]).sum()) if several else None,
         "collapsed": found.collapsed if several else None,

@@ -61,6 +61,17 @@ class Likelihood(Part):
         """Hook: the shape of what `to_network` makes of one event; that of x by default."""
         return event_shape
 
+    def network_mask(self, mask: Tensor) -> Tensor:
+        """Hook: which numbers of `to_network` say something of entries with mask 1, (B, ...).
+
+        By default the numbers of each entry stand together on the last axis.
+
+        Args:
+            mask: (B, E), 1 where an entry was observed.
+        """
+        each = self.network_shape(self.event_shape)[-1] // self.event_shape[-1]
+        return mask if each == 1 else tf.repeat(mask, each, -1)
+
     def initial_params(self, mean: Tensor, stddev: Tensor) -> Tensor | None:
         """Hook: the parameters of a p(x|z) with the moments of the data, or None.
 
@@ -118,13 +129,21 @@ class Likelihood(Part):
         params, x = self._checked(params), tf.cast(x, tf.float32)
         if mask is None:
             return self._event_log_prob(params, x, given)
-        counted = tf.cast(mask, tf.float32)
-        if self.element_ndims:
-            counted = tf.reduce_min(counted, list(range(-self.element_ndims, 0)), keepdims=True)
-        x = tf.where(counted > 0.0, x, self.fill)
+        counted, x = self._counted(mask), self.filled(x, mask)
         if self.element_ndims:
             counted = tf.squeeze(counted, list(range(-self.element_ndims, 0)))
         return self._summed(self._distribution(params, given).log_prob(x) * counted)
+
+    def filled(self, x: Tensor, mask: Tensor) -> Tensor:
+        """Returns x (..., E) with a value inside the support for elements not wholly observed."""
+        return tf.where(self._counted(mask) > 0.0, x, self.fill)
+
+    def _counted(self, mask: Tensor) -> Tensor:
+        """Returns 1 for elements that were wholly observed, (..., E) but 1 along their axes."""
+        mask = tf.cast(mask, tf.float32)
+        if not self.element_ndims:
+            return mask
+        return tf.reduce_min(mask, list(range(-self.element_ndims, 0)), keepdims=True)
 
     def _event_log_prob(self, params: Tensor, x: Tensor, given: Given) -> Tensor:
         """Hook: log p(x|z) of whole events, (...), where there is a faster way than elements."""
@@ -142,6 +161,15 @@ class Likelihood(Part):
     def sample(self, params: Tensor, seed: Tensor, given: Given = NOTHING) -> Tensor:
         """Returns one draw of p(x|z) for each parameter vector, (..., E), float32."""
         return self._distribution(self._checked(params), given).sample(seed=seed)
+
+    def typical(self, mean: Tensor, draws: Tensor) -> Tensor:
+        """Hook: what stands for a distribution over events, (..., E); its mean by default.
+
+        Args:
+            mean: Its mean, as an average of `mean` over several z, (..., E).
+            draws: Draws of it, (R, ..., E), for events whose averages mean nothing.
+        """
+        return mean
 
     def _distribution(self, params: Tensor, given: Given) -> Any:
         """Hook: the elementwise distribution, batch shape (..., E), from float32 `params`."""

@@ -70,6 +70,13 @@ class Categorical(Likelihood):
         distribution = self._distribution(self._checked(params), given)
         return distribution.mean() if self.one_hot else distribution.mode()
 
+    def typical(self, mean: Tensor, draws: Tensor) -> Tensor:
+        """Returns the most frequent class among the draws; of one-hot vectors the mean."""
+        if self.one_hot:
+            return mean
+        counts = tf.reduce_sum(tf.one_hot(tf.cast(draws, tf.int32), self.num_classes), 0)
+        return tf.cast(tf.argmax(counts, -1), tf.float32)
+
     def _distribution(self, params: Tensor, given: Given) -> Any:
         if self.one_hot:
             return distributions.one_hot_categorical(params)

@@ -2,12 +2,13 @@
 
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from keras_vae import distributions
 from keras_vae._registry import register
 from keras_vae._types import Given, Tensor
-from keras_vae.likelihoods.base import Likelihood, bounded
+from keras_vae.likelihoods.base import NOTHING, Likelihood, bounded
 
 #: How near to 0 and 1 the mean of data may come when a decoder is started from it.
 CLOSEST = 1e-3
@@ -77,6 +78,11 @@ class Beta(Likelihood):
         logit = tf.math.log(mean) - tf.math.log1p(-mean)
         log_concentration = tf.math.log(tf.maximum(spread - 1.0, CLOSEST))
         return tf.concat([logit, tf.minimum(log_concentration, LARGEST_LOG_CONCENTRATION)], -1)
+
+    def sample(self, params: Tensor, seed: Tensor, given: Given = NOTHING) -> Tensor:
+        """Returns one draw of p(x|z), (..., E), kept from the ends that float32 rounds to."""
+        drawn = super().sample(params, seed, given)
+        return tf.clip_by_value(drawn, np.finfo(np.float32).tiny, 1.0 - 2.0**-24)
 
     def _distribution(self, params: Tensor, given: Given) -> Any:
         logit, log_concentration = tf.split(params, 2, -1)

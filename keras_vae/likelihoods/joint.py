@@ -116,6 +116,11 @@ class Joint(Likelihood):
         shapes = zip(self.likelihoods, self._blocks(event_shape))
         return (*event_shape[:-1], sum(one.network_shape(shape)[-1] for one, shape in shapes))
 
+    def network_mask(self, mask: Tensor) -> Tensor:
+        """Returns which numbers of what the encoder sees were observed, block after block."""
+        seen = [one.network_mask(part) for one, part in zip(self.likelihoods, self._split(mask))]
+        return tf.concat(seen, -1)
+
     def initial_params(self, mean: Tensor, stddev: Tensor) -> Tensor:
         """Returns each block's start, and 0 for those that have none."""
         moments = zip(self._split(mean), self._split(stddev))
@@ -156,10 +161,20 @@ class Joint(Likelihood):
         )
         return tf.add_n([one.log_prob(own, x, g, m) for (one, own), x, g, m in blocks])
 
+    def filled(self, x: Tensor, mask: Tensor) -> Tensor:
+        """Returns x (..., E) with a value inside the support for elements not wholly observed."""
+        blocks = zip(self.likelihoods, self._split(x), self._masks(mask))
+        return tf.concat([one.filled(own, shown) for one, own, shown in blocks], -1)
+
     def mean(self, params: Tensor, given: Given = NOTHING) -> Tensor:
         """Returns the mean of p(x|z), (..., E), float32."""
         each = zip(self._each(params), self._givens(given))
         return tf.concat([one.mean(own, g) for (one, own), g in each], -1)
+
+    def typical(self, mean: Tensor, draws: Tensor) -> Tensor:
+        """Returns what stands for each block."""
+        blocks = zip(self.likelihoods, self._split(mean), self._split(draws))
+        return tf.concat([one.typical(m, d) for one, m, d in blocks], -1)
 
     def sample(self, params: Tensor, seed: Tensor, given: Given = NOTHING) -> Tensor:
         """Returns one draw of p(x|z) for each parameter vector, (..., E), float32."""

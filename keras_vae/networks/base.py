@@ -18,22 +18,56 @@ NORMALIZATIONS = (None, "batch", "layer", "group")
 BATCH_MOMENTUM = 0.9
 MOST_GROUPS, LEAST_CHANNELS = 8, 4
 NARROWEST, WIDEST = 64, 512
+#: Of a condition beside an image.
+MOST_CHANNELS = 16
 
 
 class Network(_registry.Configurable):
     """A pair of bodies with shared options. A new one writes `encoder` and `decoder`."""
 
-    def encoder(self, event_shape: Shape) -> keras.Model:
-        """Returns a model from (B, E) to features."""
+    def encoder(self, event_shape: Shape, condition_size: int = 0) -> keras.Model:
+        """Returns a model from (B, E) to features; from [(B, E), (B, C)] for C of at least 1."""
         raise NotImplementedError
 
-    def decoder(self, input_dim: int, output_shape: Shape) -> keras.Model:
-        """Returns a model from (B, input_dim) to (B, *output_shape), float32."""
+    def decoder(self, input_dim: int, output_shape: Shape, condition_size: int = 0) -> keras.Model:
+        """Returns a model from (B, input_dim) to (B, *output_shape), float32.
+
+        For a condition of C numbers it is from [(B, input_dim), (B, C)].
+        """
         raise NotImplementedError
 
     def _options(self) -> dict[str, Any]:
         """Returns the constructor's arguments, by name."""
         return {key: getattr(self, key) for key in self.get_config()}
+
+
+# What a body is fed
+
+
+def inputs(shape: Shape, condition_size: int, name: str) -> tuple[Any, Any, Any]:
+    """Returns a body's inputs, and of these what it is fed and the condition, or None."""
+    fed = keras.Input(shape, name=name)
+    if not condition_size:
+        return fed, fed, None
+    condition = keras.Input((condition_size,), name="condition")
+    return [fed, condition], fed, condition
+
+
+def beside(hidden: Any, condition: Any, name: str) -> Any:
+    """Returns hidden values (B, ..., C) with the condition on the last axis, if there is one.
+
+    Every pixel of an image gets all of it, or a projection to 16 numbers where it has more.
+    """
+    if condition is None:
+        return hidden
+    sides = hidden.shape[1:-1]
+    if sides:
+        if condition.shape[-1] > MOST_CHANNELS:
+            condition = keras.layers.Dense(MOST_CHANNELS, name=f"{name}_projected")(condition)
+        condition = keras.layers.RepeatVector(math.prod(sides), name=f"{name}_repeated")(condition)
+        shape = (*sides, condition.shape[-1])
+        condition = keras.layers.Reshape(shape, name=f"{name}_image")(condition)
+    return keras.layers.Concatenate(name=name)([hidden, condition])
 
 
 # What follows a linear layer

@@ -20,6 +20,7 @@ def conv_encoder(
     width: int = 256,
     activation: str = "silu",
     normalization: str | None = None,
+    condition_size: int = 0,
 ) -> keras.Model:
     """Returns a convolutional encoder: (B, H, W, C) or (B, L, C) -> (B, width).
 
@@ -29,11 +30,12 @@ def conv_encoder(
         width: Units of the dense layer at the end.
         activation: Name of a Keras activation.
         normalization: None, "batch", "layer" or "group".
+        condition_size: How many numbers of a condition come as a second input, (B, C); 0 for none.
     """
     sides, filters = _levels(event_shape, filters)
     chosen = base.style(activation, normalization)
-    inputs = keras.Input(event_shape, name="x")
-    hidden = base.as_image(inputs, "encoder_image")
+    inputs, x, condition = base.inputs(event_shape, condition_size, "x")
+    hidden = base.beside(base.as_image(x, "encoder_image"), condition, "encoder_condition")
     for level, count in enumerate(filters):
         hidden = chosen.apply(base.down(count, sides[level]), hidden, f"encoder_conv_{level}")
     hidden = keras.layers.Flatten(name="encoder_flatten")(hidden)
@@ -48,6 +50,7 @@ def conv_decoder(
     width: int = 256,
     activation: str = "silu",
     normalization: str | None = None,
+    condition_size: int = 0,
 ) -> keras.Model:
     """Returns the mirror image of `conv_encoder`: (B, input_dim) -> (B, *output_shape), float32.
 
@@ -55,8 +58,9 @@ def conv_decoder(
     """
     sides, filters = _levels(output_shape, filters)
     chosen = base.style(activation, normalization)
-    inputs = keras.Input((input_dim,), name="z")
-    hidden = base.dense_stack(inputs, [width], chosen, "decoder")
+    inputs, z, condition = base.inputs((input_dim,), condition_size, "z")
+    hidden = base.beside(z, condition, "decoder_condition")
+    hidden = base.dense_stack(hidden, [width], chosen, "decoder")
     hidden = _seed(hidden, (*sides[-1], filters[-1]), chosen)
     for level in reversed(range(len(filters))):
         make = base.up(filters[max(level - 1, 0)], sides[level])
@@ -117,10 +121,11 @@ class Conv(Network):
         self.width = _checks.integer("width", width)
         self.activation, self.normalization = base.style(activation, normalization)
 
-    def encoder(self, event_shape: Shape) -> keras.Model:
+    def encoder(self, event_shape: Shape, condition_size: int = 0) -> keras.Model:
         """Returns `conv_encoder` with these options."""
-        return conv_encoder(event_shape, **self._options())
+        return conv_encoder(event_shape, **self._options(), condition_size=condition_size)
 
-    def decoder(self, input_dim: int, output_shape: Shape) -> keras.Model:
+    def decoder(self, input_dim: int, output_shape: Shape, condition_size: int = 0) -> keras.Model:
         """Returns `conv_decoder` with these options."""
-        return conv_decoder(input_dim, output_shape, **self._options())
+        options = {**self._options(), "condition_size": condition_size}
+        return conv_decoder(input_dim, output_shape, **options)

@@ -6,6 +6,7 @@ import keras
 
 from keras_vae import _checks
 from keras_vae._registry import register
+from keras_vae.networks import base
 from keras_vae.networks.base import Network, Shape, dense_stack, dense_widths, parameters, style
 
 Widths = int | Sequence[int] | None
@@ -16,10 +17,12 @@ def dense_encoder(
     widths: Widths = None,
     activation: str = "silu",
     normalization: str | None = None,
+    condition_size: int = 0,
 ) -> keras.Model:
     """Returns a fully connected encoder: (B, E) -> (B, widths[-1]); options as in `Dense`."""
-    inputs = keras.Input(event_shape, name="x")
-    hidden = keras.layers.Flatten(name="encoder_flatten")(inputs)
+    inputs, x, condition = base.inputs(event_shape, condition_size, "x")
+    hidden = keras.layers.Flatten(name="encoder_flatten")(x)
+    hidden = base.beside(hidden, condition, "encoder_condition")
     units = _units(widths, event_shape)
     hidden = dense_stack(hidden, units, style(activation, normalization), "encoder")
     return keras.Model(inputs, hidden, name="encoder")
@@ -31,11 +34,13 @@ def dense_decoder(
     widths: Widths = None,
     activation: str = "silu",
     normalization: str | None = None,
+    condition_size: int = 0,
 ) -> keras.Model:
     """Returns a fully connected decoder: (B, input_dim) -> (B, *output_shape), float32."""
     chosen = style(activation, normalization)
-    inputs = keras.Input((input_dim,), name="z")
-    hidden = dense_stack(inputs, _units(widths, output_shape), chosen, "decoder")
+    inputs, z, condition = base.inputs((input_dim,), condition_size, "z")
+    hidden = base.beside(z, condition, "decoder_condition")
+    hidden = dense_stack(hidden, _units(widths, output_shape), chosen, "decoder")
     return keras.Model(inputs, parameters(hidden, output_shape, (), chosen), name="decoder")
 
 
@@ -68,11 +73,12 @@ class Dense(Network):
         self.widths = None if widths is None else _checks.integers("widths", widths, fewest=0)
         self.activation, self.normalization = style(activation, normalization)
 
-    def encoder(self, event_shape: Shape) -> keras.Model:
+    def encoder(self, event_shape: Shape, condition_size: int = 0) -> keras.Model:
         """Returns `dense_encoder` with these options."""
-        return dense_encoder(event_shape, self.widths, self.activation, self.normalization)
+        return dense_encoder(event_shape, **self._options(), condition_size=condition_size)
 
-    def decoder(self, input_dim: int, output_shape: Shape) -> keras.Model:
+    def decoder(self, input_dim: int, output_shape: Shape, condition_size: int = 0) -> keras.Model:
         """Returns `dense_decoder` with these options, widths reversed."""
         widths = None if self.widths is None else self.widths[::-1]
-        return dense_decoder(input_dim, output_shape, widths, self.activation, self.normalization)
+        options = {**self._options(), "widths": widths, "condition_size": condition_size}
+        return dense_decoder(input_dim, output_shape, **options)

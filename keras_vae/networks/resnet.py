@@ -22,12 +22,14 @@ def resnet_encoder(
     width: int | None = None,
     activation: str = "silu",
     normalization: str | None = "group",
+    condition_size: int = 0,
 ) -> keras.Model:
     """Returns a residual encoder: (B, E) -> (B, width); options as in `ResNet`."""
     sides, filters, width = _levels(event_shape, filters, width)
     chosen = base.style(activation, normalization)
-    inputs = keras.Input(event_shape, name="x")
-    hidden = base.as_image(inputs, "encoder_image") if sides[0] else inputs
+    inputs, x, condition = base.inputs(event_shape, condition_size, "x")
+    hidden = base.as_image(x, "encoder_image") if sides[0] else x
+    hidden = base.beside(hidden, condition, "encoder_condition")
     for level, count in enumerate(filters):
         make = base.down(count, sides[level])
         hidden = make(use_bias=chosen.bias, name=f"encoder_down_{level}")(hidden)
@@ -45,6 +47,7 @@ def resnet_decoder(
     width: int | None = None,
     activation: str = "silu",
     normalization: str | None = "group",
+    condition_size: int = 0,
 ) -> keras.Model:
     """Returns the mirror image of `resnet_encoder`: (B, input_dim) -> (B, *output_shape), float32.
 
@@ -52,8 +55,9 @@ def resnet_decoder(
     """
     sides, filters, width = _levels(output_shape, filters, width)
     chosen = base.style(activation, normalization)
-    inputs = keras.Input((input_dim,), name="z")
-    hidden = base.dense_stack(inputs, [width], chosen, "decoder")
+    inputs, z, condition = base.inputs((input_dim,), condition_size, "z")
+    hidden = base.beside(z, condition, "decoder_condition")
+    hidden = base.dense_stack(hidden, [width], chosen, "decoder")
     hidden = _seed(hidden, (*sides[-1], filters[-1]), chosen)
     for level in reversed(range(len(filters))):
         hidden = _blocks(hidden, blocks, sides[level + 1], chosen, f"decoder_level_{level}")
@@ -149,10 +153,11 @@ class ResNet(Network):
         self.width = None if width is None else _checks.integer("width", width)
         self.activation, self.normalization = base.style(activation, normalization)
 
-    def encoder(self, event_shape: Shape) -> keras.Model:
+    def encoder(self, event_shape: Shape, condition_size: int = 0) -> keras.Model:
         """Returns `resnet_encoder` with these options."""
-        return resnet_encoder(event_shape, **self._options())
+        return resnet_encoder(event_shape, **self._options(), condition_size=condition_size)
 
-    def decoder(self, input_dim: int, output_shape: Shape) -> keras.Model:
+    def decoder(self, input_dim: int, output_shape: Shape, condition_size: int = 0) -> keras.Model:
         """Returns `resnet_decoder` with these options."""
-        return resnet_decoder(input_dim, output_shape, **self._options())
+        options = {**self._options(), "condition_size": condition_size}
+        return resnet_decoder(input_dim, output_shape, **options)

@@ -19,6 +19,7 @@ from keras_vae.plots.images import (
     traversals,
 )
 from keras_vae.plots.latents import kl_per_dimension, latent_scatter
+from keras_vae.plots.scores import roc_curves, score_histograms
 from keras_vae.plots.tables import histograms, pair_plot
 
 __all__ = [
@@ -41,6 +42,8 @@ __all__ = [
     "pixels",
     "plane_codes",
     "reconstructions",
+    "roc_curves",
+    "score_histograms",
     "spherical",
     "traversal_codes",
     "traversals",

@@ -3,7 +3,7 @@
 from keras_vae.priors.base import BoundPrior, Prior
 from keras_vae.priors.flow import Flow
 from keras_vae.priors.mixture import Mixture
-from keras_vae.priors.normal import StandardNormal
+from keras_vae.priors.normal import ConditionalNormal, StandardNormal
 from keras_vae.priors.vamp import Vamp
 
-__all__ = ["BoundPrior", "Flow", "Mixture", "Prior", "StandardNormal", "Vamp"]
+__all__ = ["BoundPrior", "ConditionalNormal", "Flow", "Mixture", "Prior", "StandardNormal", "Vamp"]

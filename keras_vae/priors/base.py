@@ -26,6 +26,8 @@ class Prior(Part):
         offers: "factorised" if the dimensions are independent.
         needs: What it asks of the posterior; see `Posterior.offers`.
         posterior_densities: How many densities q(z|u) it evaluates at each z.
+        conditional: Whether p(z) depends on the condition; then `_distribution(given)` has a row
+            for each one, and `from_noise` is to be written.
         examples: How many examples it would start from, where `adapt` has any for it.
         network_input: Set before the weights are made: what the encoder sees.
     """
@@ -33,6 +35,7 @@ class Prior(Part):
     offers: frozenset[str] = frozenset()
     needs: frozenset[str] = frozenset()
     posterior_densities: int = 0
+    conditional: bool = False
     examples: int = 0
     network_input: NetworkInput | None = None
     shapes = ("latent_dim",)
@@ -40,7 +43,7 @@ class Prior(Part):
 
     def bind(self, given: Given) -> "BoundPrior":
         """Returns p(z) under the side inputs of one batch."""
-        return BoundPrior(self._distribution(given), self.offers)
+        return BoundPrior(self._distribution(given), self.offers, self.conditional)
 
     def from_noise(self, noise: Tensor, given: Given) -> Tensor | None:
         """Hook: draws (S, B, D) made of standard normal noise; None to be drawn from by seeds."""
@@ -50,7 +53,7 @@ class Prior(Part):
         """Hook: the distribution of z."""
         raise NotImplementedError
 
-    def adapt(self, inputs: Tensor) -> None:
+    def adapt(self, inputs: Tensor, conditions: Tensor | None = None) -> None:
         """Hook: starts from network inputs of the data, at most `examples` of them, (n, ...)."""
 
     def fit_codes(self, codes: np.ndarray, held_out: np.ndarray, given: Given, seed: int) -> None:
@@ -117,9 +120,12 @@ def _maximise_likelihood(
 class BoundPrior:
     """p(z) under the side inputs of one batch."""
 
-    def __init__(self, distribution: Any, offers: frozenset[str]) -> None:
+    def __init__(
+        self, distribution: Any, offers: frozenset[str], conditional: bool = False
+    ) -> None:
         self._distribution = distribution
         self.offers = offers
+        self._conditional = conditional
 
     def log_prob(self, z: Tensor) -> Tensor:
         """Returns log p(z), (...), in nats, for z (..., D)."""
@@ -127,8 +133,11 @@ class BoundPrior:
         return tf.reduce_sum(elements, -1) if "factorised" in self.offers else elements
 
     def sample(self, n: Tensor | int, seed: Tensor) -> Tensor:
-        """Returns n draws, (n, ..., D)."""
-        return self._distribution.sample(n, seed=seed)
+        """Returns n draws, (n, D); where they depend on a condition, one for each of its n rows."""
+        if not self._conditional:
+            return self._distribution.sample(n, seed=seed)
+        drawn = self._distribution.sample(seed=seed)
+        return tf.broadcast_to(drawn, [n, drawn.shape[-1]])
 
     def marginals(self) -> Any:
         """Returns the one-dimensional marginals of a factorised prior, batch shape (..., D)."""

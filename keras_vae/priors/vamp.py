@@ -25,6 +25,8 @@ class Vamp(Prior):
     start at random examples where `VAE.adapt` is called, as `keras-vae train` does. A sample comes
     from a component drawn at random.
 
+    Where the model has a condition, each pseudo-input has a learned one of its own.
+
     With a posterior whose density takes many passes, such as an autoregressive flow, every step
     takes K times as many.
 
@@ -70,13 +72,19 @@ class Vamp(Prior):
             shape=(self.components, *self.network_input.shape),
             initializer=self._initializer(),
         )
+        if self.network_input.condition_size:
+            self.conditions = self.add_weight(
+                name="pseudo_conditions",
+                shape=(self.components, self.network_input.condition_size),
+                initializer="zeros",
+            )
         if self.learned_weights:
             self.logits = self.add_weight(
                 name="logits", shape=(self.components,), initializer="zeros"
             )
 
     def _initializer(self) -> Any:
-        shape, least, greatest = self.network_input or ((), 0.0, 0.0)
+        shape, least, greatest, _ = self.network_input or ((), 0.0, 0.0, 0)
         if self._start is None:
             bounded = math.isfinite(least) and math.isfinite(greatest)
             uniform, normal = keras.initializers.RandomUniform, keras.initializers.RandomNormal
@@ -89,13 +97,19 @@ class Vamp(Prior):
         start = self._start
         return lambda shape, dtype=None: tf.constant(start)
 
-    def adapt(self, inputs: Tensor) -> None:
+    def adapt(self, inputs: Tensor, conditions: Tensor | None = None) -> None:
         """Starts the pseudo-inputs at network inputs (n, ...), again and again if n is below K."""
-        turns = -(-self.components // len(inputs))
-        start = tf.tile(inputs, [turns, *[1] * (len(inputs.shape) - 1)])[: self.components]
-        noise = keras.random.normal(start.shape, dtype="float32")
+        if conditions is not None:
+            self.conditions.assign(self._repeated(conditions))
+        start = self._repeated(inputs)
+        noise = np.random.standard_normal(start.shape).astype(np.float32)
         spread = tf.math.reduce_std(inputs)
         self.inputs.assign(start + _JITTER * tf.where(spread > 0.0, spread, 1.0) * noise)
+
+    def _repeated(self, rows: Tensor) -> Tensor:
+        """Returns the first K of rows (n, ...) that stand one after the other."""
+        turns = -(-self.components // len(rows))
+        return tf.tile(rows, [turns, *[1] * (len(rows.shape) - 1)])[: self.components]
 
     def _distribution(self, given: Given) -> Any:
         if given.posterior_of is None:
@@ -103,17 +117,19 @@ class Vamp(Prior):
                 "The prior 'vamp' was bound without an encoder; expected `given.posterior_of`, as "
                 "the model's own functions give it (`vae.graph.given()`)."
             )
-        _, least, greatest = self.network_input or ((), -math.inf, math.inf)
-        inputs = _kept_within(tf.convert_to_tensor(self.inputs), least, greatest)
+        _, least, greatest, conditional = self.network_input or ((), -math.inf, math.inf, 0)
+        inputs: Any = _kept_within(tf.convert_to_tensor(self.inputs), least, greatest)
+        if conditional:
+            inputs = [inputs, tf.convert_to_tensor(self.conditions)]
         logits = self.logits if self.learned_weights else tf.zeros([self.components])
         return _Posteriors(given.posterior_of, inputs, tf.nn.log_softmax(logits))
 
 
 class _Posteriors:
-    """A mixture of the posteriors of some network inputs (K, ...)."""
+    """A mixture of the posteriors of some network inputs (K, ...), or nests of them."""
 
     def __init__(
-        self, posterior_of: Callable[[Tensor], Any], inputs: Tensor, log_weights: Tensor
+        self, posterior_of: Callable[[Any], Any], inputs: Any, log_weights: Tensor
     ) -> None:
         self._posterior_of = posterior_of
         self._inputs = inputs
@@ -129,7 +145,8 @@ class _Posteriors:
         seeds = tf.random.experimental.stateless_split(seed, 2)
         drawn = tf.random.stateless_categorical(self._log_weights[None], n, seeds[0])[0]
         # Only the inputs drawn are encoded: estimates draw few at a time from many components.
-        q = self._posterior_of(tf.gather(self._inputs, drawn))
+        chosen = tf.nest.map_structure(lambda inputs: tf.gather(inputs, drawn), self._inputs)
+        q = self._posterior_of(chosen)
         return q.draw(tf.random.stateless_normal([1, n, q.noise_size], seeds[1]))[0][0]
 
 
