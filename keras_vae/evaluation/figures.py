@@ -135,7 +135,7 @@ def _of_images(vae: VAE, x: Any, seed: Any) -> dict[str, "Figure"]:
         images = vae.decode(plots.plane_codes(), condition=_sides.condition_of(x, 1))
         made |= _drawn("plane", plots.latent_plane, images, title="The latent plane")
     if isinstance(vae.condition, Classes):
-        images, title = conditional_samples(vae, seed=seed), "One row per class, one style per column"
+        images, title = conditional_samples(vae, seed=seed), "A row per class, a column per style"
         flat = images.reshape(-1, *vae.event_shape)
         made |= _drawn("classes", plots.image_grid, flat, columns=images.shape[1], title=title)
     return made
