@@ -125,9 +125,12 @@ class Receiving(keras.Model):
         if not self._may_be_grey():
             return tf.no_op()
 
+        name = (
+            self.likelihood.short_name
+        )  # TensorFlow keeps the function, and self with it, for ever
+
         def look(values: np.ndarray) -> None:
-            values = np.where(np.isnan(values), 0.0, values)
-            _checks.whole_numbers(values, self.likelihood.short_name)
+            _checks.whole_numbers(np.where(np.isnan(values), 0.0, values), name)
 
         def call() -> tf.Operation:
             return tf.group(tf.numpy_function(look, [x], []))

@@ -1,5 +1,8 @@
 """`VAE`: composition, training as Keras does it, and what users ask of a trained model."""
 
+import gc
+import weakref
+
 import keras
 import numpy as np
 import pytest
@@ -686,3 +689,15 @@ def test_training_goes_on_with_the_next_noise_after_a_reload(binary, tmp_path):
     second = kv.load(tmp_path / "half.keras")
     second.fit(batches(), epochs=2, verbose=0)
     assert_equal_weights(straight, second, atol=1e-7)
+
+
+def test_a_model_that_is_no_longer_used_is_freed(binary):
+    vae = make()
+    vae.compile("adam")
+    vae.fit(binary, verbose=0)
+    vae.elbo(binary)
+    vae.sample(2, seed=0)
+    kept = weakref.ref(vae)
+    del vae
+    gc.collect()
+    assert kept() is None
