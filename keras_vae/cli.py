@@ -45,6 +45,8 @@ MOST_IMAGES = 1024
 FEW_SAMPLES = 10.0
 #: The exit status when other workers were lost or never came, as sysexits.h has it (EX_TEMPFAIL).
 TRY_AGAIN = 75
+#: That of a command that Ctrl-C ended, as shells have it.
+INTERRUPTED = 130
 
 
 def main() -> None:
@@ -116,10 +118,12 @@ def train(
     base = Config() if config is None else Config.read(config)
     try:
         folder = runs.train(base.override(given), output, console, download, resume)
-    except BaseException:
+    except BaseException as error:
         if runs.has_checkpoint(output):
             command = f"keras-vae train --resume --output {output}"
             sys.stderr.write(f"keras-vae: a checkpoint was kept; go on with: {command}\n")
+        if isinstance(error, KeyboardInterrupt):
+            raise typer.Exit(INTERRUPTED) from None
         raise
     if folder is not None:  # else the chief says it
         _print_paths(runs.figures(folder))

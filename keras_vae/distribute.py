@@ -130,6 +130,18 @@ def primary(variable: Any) -> Any:
     return getattr(variable.value, "_primary", variable.value)
 
 
+def parts(variable: Any) -> tuple[Any, ...]:
+    """Returns the copies of a Keras variable on this process's replicas, each a `tf.Variable`."""
+    return tuple(getattr(variable.value, "values", None) or (variable.value,))
+
+
+def worker(strategy: tf.distribute.Strategy) -> int:
+    """Returns the number of this process among those of a strategy; 0 is the chief."""
+    if is_chief(strategy):
+        return 0
+    return int(getattr(strategy.cluster_resolver, "task_id", 0) or 0)
+
+
 def num_replicas() -> int:
     """Returns how many replicas work in step."""
     return int(tf.distribute.get_strategy().num_replicas_in_sync)

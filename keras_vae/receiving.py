@@ -1,5 +1,6 @@
 """What Keras delivers to a `VAE`: looked at before it runs, and turned into the model's inputs."""
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ import tensorflow as tf
 from keras_vae import _checks, _sides
 from keras_vae._types import Given, Inputs, Tensor
 from keras_vae.conditions import Condition
+from keras_vae.data import pipeline
 from keras_vae.likelihoods import Likelihood
 
 
@@ -220,6 +222,37 @@ class Receiving(keras.Model):
 def _y_of(batch: Any) -> Any:
     """Returns y of (x, y, ...), or None."""
     return batch[1] if isinstance(batch, tuple) and len(batch) > 1 else None
+
+
+def is_arrays(x: Any) -> bool:
+    """Returns whether data is an array, or a nest of them."""
+    parts = tf.nest.flatten(x)
+    return all(isinstance(part, (np.ndarray, tf.Tensor)) for part in parts) and bool(parts)
+
+
+def in_order(options: dict[str, Any], seed: int) -> dict[str, Any]:
+    """Returns the arguments of `fit` with arrays in an order that is a function of a seed.
+
+    What `validation_split` takes of them becomes the validation data, as Keras takes it.
+    """
+    options = dict(options)
+    parts = [options.pop(name, None) for name in ("x", "y", "sample_weight")]
+    split, size = options.pop("validation_split", None), options.pop("batch_size", None) or 32
+    shuffle = options.pop("shuffle", True)
+    count = len(tf.nest.flatten(parts[0])[0])
+    if split and options.get("validation_data") is None:
+        cut = int(math.floor(count * (1.0 - split)))
+        held_out = [None if part is None else _sides.rows(part, slice(cut, None)) for part in parts]
+        options["validation_data"] = tuple(held_out)
+        options.setdefault("validation_batch_size", size)
+        parts = [None if part is None else _sides.rows(part, slice(cut)) for part in parts]
+    elif options.get("validation_data") is not None:
+        options.setdefault("validation_batch_size", size)
+    if parts[1] is None and parts[2] is not None:
+        parts[1] = np.zeros(len(parts[2]), np.float32)
+    held = tuple(parts[: 1 + max(place for place in range(3) if parts[place] is not None)])
+    options["x"] = pipeline.of_arrays(held, size, bool(shuffle), (0, seed))
+    return options
 
 
 def num_examples(options: dict[str, Any]) -> int | None:

@@ -30,6 +30,7 @@ class Training(Receiving):
     sampling: Sampling
     graph: Graph
     fit_data: tuple[Any, Any]
+    train_function: Any
     _compiled: Callable[..., Any]
 
     def compile(
@@ -137,18 +138,76 @@ class Training(Receiving):
             options["validation_data"] = (
                 tuple(checked[name] for name in names if name in checked) if whole else checked["x"]
             )
+        options = self._resumable(options)
+        validation = options.get("validation_data") if validation is None else validation
         if isinstance(options["x"], (tf.data.Dataset, Iterator)):
             options.setdefault("shuffle", False)  # Keras warns that its default has no effect
-        with _in_words(), self._fitting((options["x"], options.get("y")), validation):
+        seen = ((options["x"], options.get("y")), validation, options.get("callbacks"))
+        with _in_words(), self._fitting(*seen):
             return super().fit(**options)
 
+    def _resumable(self, options: dict[str, Any]) -> dict[str, Any]:
+        """Returns the arguments of `fit` for a training that a callback can go on with.
+
+        Such a callback comes after all others, and arrays are put into an order that it knows.
+        """
+        callbacks = options.get("callbacks") or []
+        if isinstance(callbacks, keras.callbacks.CallbackList):
+            return options
+        callbacks = [callbacks] if isinstance(callbacks, keras.callbacks.Callback) else callbacks
+        ours = [each for each in callbacks if getattr(each, "resumes", False)]
+        if not ours:
+            return options
+        beside = [each for each in callbacks if each not in ours]
+        ours[0].begin(self, beside)
+        options = {**options, "callbacks": [*beside, *ours]}
+        others = ("steps_per_epoch", "class_weight")
+        if any(options.get(name) for name in others) or not receiving.is_arrays(options["x"]):
+            return options
+        return receiving.in_order(options, ours[0].order)
+
+    def skip(self, steps: int, of: int) -> None:
+        """Leaves out the next steps of `fit`, without a look at their data.
+
+        Raises:
+            ValueError: for steps that do not end with an execution of `steps_per_execution`.
+        """
+        each = self.steps_per_execution
+        if steps % each and steps != of:
+            raise ValueError(
+                f"The checkpoint was written after {steps} steps, and steps_per_execution is "
+                f"{each}; expected a number that divides it, such as that of before."
+            )
+        self.__dict__["_left_out"] = -(-steps // each)
+
+    def make_train_function(self, force: bool = False) -> Any:
+        """Makes what takes a step, as Keras does; it leaves out steps that `skip` names."""
+        if self.train_function is not None and not force:
+            return self.train_function
+        function = super().make_train_function(force)
+        function = self.train_function if function is None else function
+        self.__dict__["_left_out"] = 0
+
+        def run(iterator: Any) -> Any:
+            if self._left_out:
+                self.__dict__["_left_out"] -= 1
+                return {}
+            return function(iterator)
+
+        self.train_function = run
+        return run
+
     @contextlib.contextmanager
-    def _fitting(self, training: Any, validation: Any) -> Iterator[None]:
+    def _fitting(self, training: Any, validation: Any, callbacks: Any) -> Iterator[None]:
         """Shows callbacks what the model is being fitted to: `fit_data`, (training, validation)."""
         self.__dict__["fit_data"] = (training, validation)  # past Keras's attribute tracking
+        listed = tf.nest.flatten(callbacks)
+        resuming = [each for each in listed if getattr(each, "resumes", False)]
         try:
             yield
         finally:
+            for each in resuming:
+                each.end()
             del self.__dict__["fit_data"]
             self._initial_epoch = None  # of a checkpoint, which Keras would begin every `fit` at
 

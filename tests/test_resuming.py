@@ -105,7 +105,8 @@ def test_damaged_checkpoints_give_way_to_new_ones(damage, binary, tmp_path):
     for epochs in (8, 9):
         (tmp_path / f"epoch-00000{epochs}.npz").write_bytes(damage)
     assert kv.callbacks.last_checkpoint(tmp_path) is None
-    train(model(), binary, tmp_path)
+    with pytest.warns(UserWarning, match="is damaged .*so the one before it is taken"):
+        train(model(), binary, tmp_path)
     assert names(tmp_path) == ["epoch-000001.npz", "epoch-000002.npz"]
 
 

@@ -1,6 +1,7 @@
 """What watches a training."""
 
-from keras_vae.callbacks.checkpoint import Checkpoint, last_checkpoint
+from keras_vae._checkpoints import last_checkpoint
+from keras_vae.callbacks.checkpoint import Checkpoint
 from keras_vae.callbacks.collapse import CollapseWarning
 from keras_vae.callbacks.progress import Progress
 from keras_vae.callbacks.tensorboard import TensorBoard

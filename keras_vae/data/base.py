@@ -127,13 +127,16 @@ class Split:
     extremes: tuple[float, float] | None
     labelled: bool
 
-    def batches(self, size: int, key: Tensor | None, labels: bool) -> tf.data.Dataset:
+    def batches(
+        self, size: int, key: Tensor | None, labels: bool, start: Tensor | int = 0
+    ) -> tf.data.Dataset:
         """Returns one pass as mappings of "index" (B,), "x" (B, E) and, if asked for, "labels".
 
         Args:
             size: B; the last batch holds what is left.
             key: int32[2] that the order is a function of; None for the order of the source.
             labels: Whether to look labels up.
+            start: How many batches come at the end of the pass instead of at its start.
         """
         raise NotImplementedError
 
@@ -173,19 +176,18 @@ class Indexed(Split):
         self.count, self.event_shape, self.dtype = x.count, x.event_shape, x.dtype
         self.extremes, self.labelled = x.extremes, labels is not None
 
-    def batches(self, size: int, key: Tensor | None, labels: bool) -> tf.data.Dataset:
+    def batches(
+        self, size: int, key: Tensor | None, labels: bool, start: Tensor | int = 0
+    ) -> tf.data.Dataset:
         """Returns one pass; see `Split.batches`."""
         table = ArrayExamples(self.labels) if labels and self.labels is not None else None
 
         def batch(step: Tensor) -> dict[str, Tensor]:
-            first = step * size
-            index = tf.range(first, tf.minimum(first + size, self.count))
-            if key is not None:
-                index = _shuffled(index, key, self.count)
+            index = batch_index(step, size, self.count, key)
             found = {"index": index, "x": self.x.gather(index)}
             return found if table is None else {**found, "labels": table.gather(index)}
 
-        steps = tf.data.Dataset.range(-(-self.count // size))
+        steps = steps_from(start, -(-self.count // size))
         return steps.map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
     def greatest_label(self) -> int:
@@ -231,7 +233,9 @@ class Streamed(Split):
         self.count, self.event_shape, self.dtype = stop - start, event_shape, np.dtype(dtype)
         self.extremes, self.labelled = extremes, labelled
 
-    def batches(self, size: int, key: Tensor | None, labels: bool) -> tf.data.Dataset:
+    def batches(
+        self, size: int, key: Tensor | None, labels: bool, start: Tensor | int = 0
+    ) -> tf.data.Dataset:
         """Returns one pass; see `Split.batches`."""
         kept = ("x", "labels") if labels else ("x",)
         numbered = (
@@ -240,7 +244,7 @@ class Streamed(Split):
             .map(lambda index, found: {"index": index, **{name: found[name] for name in kept}})
         )
         if key is None:
-            return numbered.batch(size)
+            return _from(numbered.batch(size), start)
         bytes_each = self.dtype.itemsize * int(np.prod(self.event_shape))
         window = max(1, min(WINDOW, self.count, WINDOW_BYTES // bytes_each))
 
@@ -249,7 +253,7 @@ class Streamed(Split):
             places = _shuffled(tf.range(count), key, count)
             return {name: tf.gather(values, places) for name, values in found.items()}
 
-        return numbered.batch(window).map(shuffle).rebatch(size)
+        return _from(numbered.batch(window).map(shuffle).rebatch(size), start)
 
     def part(self, start: int, stop: int) -> "Streamed":
         """Returns examples start..stop - 1."""
@@ -268,6 +272,25 @@ class Streamed(Split):
         """Yields all examples in order, some at a time."""
         for found in self.batches(256, None, False).as_numpy_iterator():
             yield found["x"]
+
+
+def batch_index(step: Tensor, size: int, count: int, key: Tensor | None) -> Tensor:
+    """Returns the indices of the examples of a step, at most `size`, in the order of a key."""
+    first = step * size
+    index = tf.range(first, tf.minimum(first + size, count))
+    return index if key is None else _shuffled(index, key, count)
+
+
+def steps_from(start: Tensor | int, steps: int) -> tf.data.Dataset:
+    """Returns the numbers of the steps of a pass, `start` of them at its end."""
+    start = tf.cast(start, tf.int64)
+    return tf.data.Dataset.range(steps).map(lambda step: (step + start) % steps)
+
+
+def _from(batches: tf.data.Dataset, start: Tensor | int) -> tf.data.Dataset:
+    """Returns batches with `start` of them at the end."""
+    start = tf.cast(start, tf.int64)
+    return batches.skip(start).concatenate(batches.take(start))
 
 
 def _shuffled(index: Tensor, key: Tensor, count: Tensor | int) -> Tensor:

@@ -2,11 +2,13 @@
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import tensorflow as tf
 
 from keras_vae import _noise
 from keras_vae._types import Tensor
+from keras_vae.data import base
 from keras_vae.data.base import Split
 
 
@@ -15,16 +17,29 @@ class Passes:
 
     Attributes:
         next: The number of the pass that begins next.
+        start: How many of its batches come at its end instead of its start.
     """
 
     def __init__(self, fixed: bool) -> None:
-        self.next, self._fixed = 0, fixed
+        self.next, self.start, self._fixed, self._held = 0, 0, fixed, False
 
-    def __call__(self) -> Iterator[int]:
-        """Yields the number of one pass, always 0 where passes are all alike."""
+    def hold(self, number: int, start: int = 0) -> None:
+        """Makes every pass that begins the one of a number, until it is told another or let go.
+
+        Strategies begin passes before they are asked to, so that counting them would not do.
+        """
+        self.next, self.start, self._held = number, start, True
+
+    def release(self) -> None:
+        """Goes on counting, from the pass after the one that was held."""
+        if self._held:
+            self.next, self.start, self._held = self.next + 1, 0, False
+
+    def __call__(self) -> Iterator[tuple[int, int]]:
+        """Yields the number of one pass, always 0 where passes are all alike, and its start."""
         number = 0 if self._fixed else self.next
-        self.next += 1
-        yield number
+        self.next += not self._held
+        yield number, self.start
 
 
 def batches(
@@ -70,19 +85,55 @@ def batches(
             values = values / scale
         return (values, found["labels"]) if labels else values
 
-    def epoch(number: Tensor) -> tf.data.Dataset:
+    def epoch(number: Tensor, start: Tensor) -> tf.data.Dataset:
         key = tf.random.experimental.stateless_fold_in(tf.constant(seed), number)
-        return split.batches(batch_size, key if shuffle else None, labels).map(
+        return split.batches(batch_size, key if shuffle else None, labels, start).map(
             lambda found: finish(found, key),
             num_parallel_calls=tf.data.AUTOTUNE,
             deterministic=True,
         )
 
-    passes = Passes(fixed=not shuffle)
-    numbers = tf.data.Dataset.from_generator(passes, output_signature=tf.TensorSpec([], tf.int32))
+    return _in_passes(epoch, steps, split.count, fixed=not shuffle)
+
+
+def of_arrays(
+    arrays: Any, batch_size: int, shuffle: bool, seed: tuple[int, int]
+) -> tf.data.Dataset:
+    """Returns batches of a nest of arrays, each (n, ...), in their own dtypes.
+
+    In each pass the order is another function of the seed, as in `batches`.
+
+    Args:
+        arrays: The nest.
+        batch_size: B.
+        shuffle: Whether there is another order in each pass.
+        seed: Of the order, int32 each.
+    """
+    with tf.device("CPU:0"):
+        held = tf.nest.map_structure(tf.constant, arrays)
+    count = len(tf.nest.flatten(held)[0])
+    steps = -(-count // batch_size)
+
+    def epoch(number: Tensor, start: Tensor) -> tf.data.Dataset:
+        key = tf.random.experimental.stateless_fold_in(tf.constant(seed), number)
+
+        def batch(step: Tensor) -> Any:
+            index = base.batch_index(step, batch_size, count, key if shuffle else None)
+            return tf.nest.map_structure(lambda array: tf.gather(array, index), held)
+
+        return base.steps_from(start, steps).map(batch, num_parallel_calls=tf.data.AUTOTUNE)
+
+    return _in_passes(epoch, steps, count, fixed=not shuffle)
+
+
+def _in_passes(epoch: Any, steps: int, count: int, fixed: bool) -> tf.data.Dataset:
+    """Returns the passes of a data set one after the other, each a function of number and start."""
+    passes = Passes(fixed)
+    spec = (tf.TensorSpec([], tf.int32), tf.TensorSpec([], tf.int64))
+    numbers = tf.data.Dataset.from_generator(passes, output_signature=spec)
     dataset = numbers.flat_map(epoch).apply(tf.data.experimental.assert_cardinality(steps))
     dataset = dataset.prefetch(tf.data.AUTOTUNE).with_options(_by_example())
-    dataset.passes, dataset.num_examples = passes, split.count
+    dataset.passes, dataset.num_examples = passes, count
     return dataset
 
 
