@@ -129,7 +129,7 @@ def shared(model: Any) -> dict[str, Any]:
     whole = {
         "model": [variable for variable in model.variables if id(variable) not in own],
         "optimizer": model.optimizer.variables,
-        "guard": list(getattr(model, "guard_variables", ())),
+        "guard": model.guard.variables,
     }
     return {
         f"{owner} {place} {NUMBER.sub('', getattr(v, 'path', v.name))}".replace("/", "|"): v

@@ -1,14 +1,16 @@
 """What Keras delivers to a `VAE`: looked at before it runs, and turned into the model's inputs."""
 
+import contextlib
+import inspect
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_vae import _checks, _sides
+from keras_vae import _checks, _sides, distribute
 from keras_vae._types import Given, Inputs, Tensor
 from keras_vae.conditions import Condition
 from keras_vae.data import pipeline
@@ -261,3 +263,31 @@ def num_examples(options: dict[str, Any]) -> int | None:
     if isinstance(x, (np.ndarray, tf.Tensor)):
         return int(len(x) * (1.0 - (options.get("validation_split") or 0.0)))
     return getattr(x, "num_examples", None)
+
+
+@contextlib.contextmanager
+def in_words() -> Iterator[None]:
+    """Turns what can go wrong inside a graph into an error with its sentence alone.
+
+    A failed check becomes a ValueError, the loss of another worker a ConnectionError.
+    """
+    try:
+        yield
+    except tf.errors.OpError as error:
+        message = _checks.user_message(error)
+        if message is not None:
+            raise ValueError(message) from None
+        if distribute.worker_was_lost(error):
+            raise ConnectionError(distribute.LOST) from error
+        raise
+
+
+def bound(method: Callable[..., Any], *args: Any, **kwargs: Any) -> dict[str, Any]:
+    """Returns the arguments of a call of `method` by name.
+
+    Raises:
+        TypeError: as Python does, for arguments that the method does not take.
+    """
+    arguments = inspect.signature(method).bind(*args, **kwargs).arguments
+    others = arguments.pop("kwargs", {})
+    return {**arguments, **others}

@@ -1,7 +1,6 @@
 """How a `VAE` trains: the Keras side of `compile`, `fit`, `evaluate`, `predict` and their steps."""
 
 import contextlib
-import inspect
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -9,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_vae import _checks, _sides, distribute, receiving
+from keras_vae import _checks, _sides, distribute, guarding, receiving
 from keras_vae._types import Given, Inputs, LossOutput, Tensor
 from keras_vae.graph import Forward, Graph, elbo_terms_of
 from keras_vae.latents import LatentModel
@@ -39,11 +38,22 @@ class Training(Receiving):
         loss: Any = None,
         loss_weights: Any = None,
         *args: Any,
+        gradient_limit: float | None = None,
         **kwargs: Any,
     ) -> None:
         """Chooses the optimiser and how steps run, as `keras.Model.compile` does.
 
-        `metrics` and `weighted_metrics` receive (x, mean of p(x|z)).
+        A step with a loss or gradient that is not finite changes nothing, whatever is chosen here;
+        `callbacks.Divergence` watches how many there are.
+
+        Args:
+            optimizer: As for Keras, as are the others that are not named here.
+            loss: None; the objective is the loss.
+            loss_weights: None.
+            *args: As for Keras; `metrics` and `weighted_metrics` receive (x, mean of p(x|z)).
+            gradient_limit: Steps whose gradient has a greater norm are left out, too, but at most
+                10 in a row: the next is taken, scaled down to the limit.
+            **kwargs: As for Keras.
 
         Raises:
             ValueError: for a loss, since the objective is the loss; or for a setting that Keras
@@ -55,7 +65,7 @@ class Training(Receiving):
                     f"compile received {key}={value!r}; a VAE's loss is its objective: pass "
                     "objective=... to VAE, and leave this out."
                 )
-        options = _bound(super().compile, optimizer, None, None, *args, **kwargs)
+        options = receiving.bound(super().compile, optimizer, None, None, *args, **kwargs)
         distribute.check(self.distribute_strategy)
         replicas = self.distribute_strategy.num_replicas_in_sync
         if replicas > 1:
@@ -67,9 +77,18 @@ class Training(Receiving):
                         f"replicas; leave it out, or train on one device."
                     )
             self._check_scope()
+        if gradient_limit is not None:
+            gradient_limit = _checks.number("gradient_limit", gradient_limit, 0.0, above=True)
+            if replicas > 1:
+                raise ValueError(
+                    f"compile received gradient_limit={gradient_limit:g}, and several replicas "
+                    "have a part of the gradient each; leave it out, or train on one device."
+                )
         super().compile(**options)
         if replicas > 1:
             self._check_optimizer()
+        with self.distribute_strategy.scope():
+            self.__dict__["_guard"] = guarding.Guard(gradient_limit)
 
     def _check_optimizer(self) -> None:
         """Refuses what Keras does to each replica's share of the gradient, or cannot do there."""
@@ -91,6 +110,17 @@ class Training(Receiving):
                     f"The weight {variable.path!r} was made outside the strategy's scope; expected "
                     "the VAE and every network given to it to be made under strategy.scope()."
                 )
+
+    def get_compile_config(self) -> Any:
+        """Returns what `compile_from_config` compiles with."""
+        config = super().get_compile_config()
+        limit = self.guard.limit if self.compiled else None
+        return config if limit is None else {**config, "gradient_limit": limit}
+
+    @property
+    def guard(self) -> guarding.Guard:
+        """What leaves out the steps that would break the model, and counts them."""
+        return self.__dict__["_guard"]
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         """Compiles with what `get_compile_config` gave, and makes the optimiser's variables."""
@@ -127,7 +157,7 @@ class Training(Receiving):
         Raises:
             ValueError: for data of another shape or outside the likelihood's support.
         """
-        options = self._received(_bound(super().fit, x, y, *args, **kwargs))
+        options = self._received(receiving.bound(super().fit, x, y, *args, **kwargs))
         self.objective.begin(receiving.num_examples(options))
         validation = options.get("validation_data")
         if validation is not None:
@@ -143,7 +173,7 @@ class Training(Receiving):
         if isinstance(options["x"], (tf.data.Dataset, Iterator)):
             options.setdefault("shuffle", False)  # Keras warns that its default has no effect
         seen = ((options["x"], options.get("y")), validation, options.get("callbacks"))
-        with _in_words(), self._fitting(*seen):
+        with receiving.in_words(), self._fitting(*seen):
             return super().fit(**options)
 
     def _resumable(self, options: dict[str, Any]) -> dict[str, Any]:
@@ -220,8 +250,8 @@ class Training(Receiving):
         Raises:
             ValueError: as `fit`.
         """
-        options = self._received(_bound(super().evaluate, x, y, *args, **kwargs))
-        with _in_words():
+        options = self._received(receiving.bound(super().evaluate, x, y, *args, **kwargs))
+        with receiving.in_words():
             return super().evaluate(**options)
 
     def predict(self, x: Any, *args: Any, **kwargs: Any) -> np.ndarray:
@@ -230,25 +260,25 @@ class Training(Receiving):
         Raises:
             ValueError: as `fit`.
         """
-        options = self._received(_bound(super().predict, x, *args, **kwargs))
-        with _in_words():
+        options = self._received(receiving.bound(super().predict, x, *args, **kwargs))
+        with receiving.in_words():
             return super().predict(**options)
 
     def train_on_batch(self, x: Any, *args: Any, **kwargs: Any) -> Any:
         """Takes one step on one batch, as `keras.Model.train_on_batch` does."""
-        options = self._received(_bound(super().train_on_batch, x, *args, **kwargs))
-        with _in_words():
+        options = self._received(receiving.bound(super().train_on_batch, x, *args, **kwargs))
+        with receiving.in_words():
             return super().train_on_batch(**options)
 
     def test_on_batch(self, x: Any, *args: Any, **kwargs: Any) -> Any:
         """Scores one batch, as `keras.Model.test_on_batch` does."""
-        options = self._received(_bound(super().test_on_batch, x, *args, **kwargs))
-        with _in_words():
+        options = self._received(receiving.bound(super().test_on_batch, x, *args, **kwargs))
+        with receiving.in_words():
             return super().test_on_batch(**options)
 
     def predict_on_batch(self, x: Any) -> Any:
         """Returns the reconstructions of one batch, as `keras.Model.predict_on_batch` does."""
-        with _in_words():
+        with receiving.in_words():
             return super().predict_on_batch(self._received({"x": x})["x"])
 
     def train_step(self, data: Any) -> dict[str, Tensor]:
@@ -261,7 +291,8 @@ class Training(Receiving):
         )
         if not self.jit_compile:
             self._warn_of_grey(inputs.x, step)
-        groups = self._variable_groups()
+        groups, moved = self._variable_groups(), self._moved()
+        before = [tf.identity(variable) for variable in moved]
         with tf.GradientTape(persistent=True) as tape:
             forward = self.graph.forward(
                 inputs,
@@ -279,10 +310,15 @@ class Training(Receiving):
             for target, variables in targets
             for gradient, variable in zip(tape.gradient(target, variables), variables)
         ]
+        take, gradients = self.guard.judge(output.loss + penalty, gradients, self.optimizer)
         if gradients:
-            self.optimizer.apply_gradients(self._lost_together(gradients))
-        self.sampling.step.assign_add(1)
-        return self._log(inputs, forward, output, penalty)
+            guarding.apply_if(take, self.optimizer, gradients)
+        guarding.put_back(take, moved, before)
+        if not self.jit_compile:
+            tf.cond(take, tf.no_op, lambda: self.guard.report(inputs.x))
+        self.sampling.step.assign_add(tf.cast(take, self.sampling.step.dtype))
+        self._log(inputs, forward, output, penalty, take)
+        return self._results()
 
     def test_step(self, data: Any) -> dict[str, Tensor]:
         """Scores one batch; returns the running means of the logged values."""
@@ -292,7 +328,8 @@ class Training(Receiving):
         step = 0 if self.optimizer is None else self.optimizer.iterations
         forward = self.graph.forward(inputs, noise, step=step, seed=seed, path=self.objective.path)
         output = self.objective.evaluate(forward.latent_pass)
-        return self._log(inputs, forward, output, self._penalty(inputs.x))
+        self._log(inputs, forward, output, self._penalty(inputs.x))
+        return self._results()
 
     def gradient_norm(self, x: Any) -> float:
         """Returns the norm of the gradient of the mean loss over x (n, E); takes no step.
@@ -376,20 +413,13 @@ class Training(Receiving):
             followed.setdefault(id(loss), (loss, []))[1].extend(variables)
         return [(target(loss), variables) for loss, variables in followed.values()]
 
-    def _lost_together(self, gradients: list[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
-        """Returns gradients that overflow on every replica where they do on one of several.
-
-        Keras asks each replica, or the first one, whether a scaled loss overflowed, and then takes
-        the step or leaves it: as if gradients were summed by then, which they are not.
-        """
-        optimizer, given = self.optimizer, [g for g, _ in gradients if g is not None]
-        scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
-        if not scaled or not given or distribute.num_replicas() == 1:
-            return gradients
-        finite = tf.cast(optimizer.check_finite(given), tf.float32)
-        lost = distribute.global_sum(1.0 - finite) > 0.0
-        poison = tf.where(lost, float("nan"), 0.0)
-        return [(g if g is None else g + tf.cast(poison, g.dtype), v) for g, v in gradients]
+    def _moved(self) -> list[Any]:
+        """Returns the variables that a forward pass changes, such as moving averages."""
+        layers = list(self._flatten_layers())
+        others = [v for layer in layers for v in layer._trainable_variables]  # frozen, perhaps
+        others += [v for metric in self.metrics for v in metric.variables] + [self.sampling.step]
+        left = set(map(id, others))
+        return [v for v in self.non_trainable_variables if id(v) not in left]
 
     def _penalty(self, x: Tensor) -> Tensor:
         """Returns this replica's share of what layers and regularisers add to the loss.
@@ -406,18 +436,35 @@ class Training(Receiving):
         return tf.math.multiply_no_nan(whole, share) + (1.0 / replicas - share) * of_weights
 
     def _log(
-        self, inputs: Inputs, forward: Forward, output: LossOutput, penalty: Tensor
-    ) -> dict[str, Tensor]:
+        self,
+        inputs: Inputs,
+        forward: Forward,
+        output: LossOutput,
+        penalty: Tensor,
+        take: Tensor | None = None,
+    ) -> None:
+        """Adds a batch to the means of the logged values, unless its step was not taken."""
         penalty = distribute.global_sum(penalty) if self.losses else penalty
         penalty *= tf.ones_like(output.loss)
         values = {"loss": output.loss + penalty, "regularization_loss": penalty, **output.terms}
         if "elbo" in self._trackers:
             values["elbo"] = -sum(elbo_terms_of(forward.latent_pass))
-        for name, tracker in self._trackers.items():
-            tracker.update_state(values[name], inputs.weights)
-        if self._compile_metrics is not None:
-            mean = self.likelihood.mean(forward.params[0], forward.given)
-            self._compile_metrics.update_state(inputs.x, mean, inputs.weights)
+
+        def update() -> tf.Operation:
+            for name, tracker in self._trackers.items():
+                tracker.update_state(values[name], inputs.weights)
+            if self._compile_metrics is not None:
+                mean = self.likelihood.mean(forward.params[0], forward.given)
+                self._compile_metrics.update_state(inputs.x, mean, inputs.weights)
+            return tf.no_op()
+
+        if take is None:
+            update()
+        else:
+            tf.cond(take, update, tf.no_op)
+
+    def _results(self) -> dict[str, Tensor]:
+        """Returns the running means of the logged values, as a step does."""
         results = self.get_metrics_result()
         if distribute.is_multi_worker() and distribute.num_replicas() > 1:
             # Keras averages each value over the workers by two exchanges, along an axis that
@@ -443,33 +490,5 @@ class Training(Receiving):
                 keras.src.backend.compute_output_spec(self._compile_metrics.update_state, x, x)
 
 
-@contextlib.contextmanager
-def _in_words() -> Iterator[None]:
-    """Turns what can go wrong inside a graph into an error with its sentence alone.
-
-    A failed check becomes a ValueError, the loss of another worker a ConnectionError.
-    """
-    try:
-        yield
-    except tf.errors.OpError as error:
-        message = _checks.user_message(error)
-        if message is not None:
-            raise ValueError(message) from None
-        if distribute.worker_was_lost(error):
-            raise ConnectionError(distribute.LOST) from error
-        raise
-
-
 def _total(losses: list[Tensor]) -> Tensor:
     return tf.add_n([tf.cast(loss, tf.float32) for loss in losses] or [tf.constant(0.0)])
-
-
-def _bound(method: Callable[..., Any], *args: Any, **kwargs: Any) -> dict[str, Any]:
-    """Returns the arguments of a call of `method` by name.
-
-    Raises:
-        TypeError: as Python does, for arguments that the method does not take.
-    """
-    arguments = inspect.signature(method).bind(*args, **kwargs).arguments
-    others = arguments.pop("kwargs", {})
-    return {**arguments, **others}

@@ -1,6 +1,6 @@
 """One training that may be killed and started again, as a process of its own.
 
-python resume_job.py FOLDER END: goes on with the checkpoints in FOLDER and writes weights and history
+python resume_job.py FOLDER END: goes on with the checkpoints in FOLDER, writes weights and history
 to END. It prints a line after each step. REPLICAS and TF_CONFIG say on what it trains.
 """
 

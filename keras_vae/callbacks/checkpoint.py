@@ -99,6 +99,10 @@ class Checkpoint(keras.callbacks.Callback):
             beside: The other callbacks.
         """
         self._beside = beside
+        watchers = [each for each in beside if hasattr(each, "checkpoints")]
+        for watcher in watchers:
+            watcher.checkpoints = self.folder
+        self._rolls_back = bool(watchers)
         worker = distribute.worker(model.distribute_strategy)
         self._found = _checkpoints.last_checkpoint(self.folder, worker, aloud=True)
         drawn = int(np.random.randint(0, 2**31 - 1))
@@ -193,6 +197,8 @@ class Checkpoint(keras.callbacks.Callback):
     ) -> None:
         """Writes a checkpoint at a position, with the history of an epoch that ends there."""
         started = time.monotonic()
+        if self._rolls_back and int(self.model.guard.in_a_row.numpy()):
+            return  # what diverges is nothing to go back to
         local = {} if epoch is not None else _checkpoints.local(self.model)
         arrays = {name: _checkpoints.array(variable) for name, variable in local.items()}
         if not self._chief:

@@ -1,0 +1,158 @@
+"""Steps that would break a model: found, counted and left out, without a look from outside."""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_vae import distribute
+from keras_vae._types import Tensor
+
+Gradients = list[tuple[Any, Any]]
+#: Steps in a row that may be left out for the norm of their gradient alone.
+MOST_LIMITED = 10
+
+
+class Guard:
+    """Counts the steps of one model that were left out, in variables that its graph updates.
+
+    Args:
+        limit: Of the norm of the whole gradient, or None.
+
+    Attributes:
+        skipped: Steps left out since `compile` for a loss or gradient that was not finite.
+        in_a_row: How many of them were the last ones.
+        longest: How many there were in a row at most, since it was set to 0.
+        limited: How many of the last steps were left out for the norm of their gradient.
+        watcher: Called with the batch x of a step that was left out, or None.
+    """
+
+    def __init__(self, limit: float | None = None) -> None:
+        self.limit = limit
+        names = ("skipped", "in_a_row", "longest", "limited")
+        self.skipped, self.in_a_row, self.longest, self.limited = map(_counter, names)
+        self.watcher: Callable[[np.ndarray], None] | None = None
+
+    @property
+    def variables(self) -> list[tf.Variable]:
+        """The counters, which belong to the state of a training."""
+        return [self.skipped, self.in_a_row, self.longest, self.limited]
+
+    def judge(
+        self, loss: Tensor, gradients: Gradients, optimizer: keras.optimizers.Optimizer
+    ) -> tuple[Tensor, Gradients]:
+        """Returns whether to take a step, the same on all replicas, and its gradients.
+
+        A gradient above the limit is left out, but not more than 10 in a row: the next is taken,
+        scaled down to the limit. So a limit that is too low slows a training and does not end it.
+
+        Args:
+            loss: (B,).
+            gradients: With their variables.
+            optimizer: Where it scales the loss, it leaves out gradients that overflow by itself.
+        """
+        scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
+        given = [tf.convert_to_tensor(g) for g, _ in gradients if g is not None]
+        if scaled:
+            gradients, given = _lost_together(optimizer, gradients), []
+        # One sum of each says whether all are finite, in one pass over what is in the cache.
+        sums = [tf.cast(tf.reduce_sum(each), tf.float32) for each in (loss, *given)]
+        finite = tf.math.is_finite(tf.add_n(sums))
+        if distribute.num_replicas() > 1:
+            finite = tf.equal(distribute.global_sum(tf.cast(finite, tf.float32)), _replicas())
+        take = finite
+        if self.limit is not None:
+            norm = tf.linalg.global_norm([g for g, _ in gradients if g is not None])
+            within = (norm <= self.limit) | (self.limited >= MOST_LIMITED)
+            take = finite & within
+            self.limited.assign(
+                tf.where(take, tf.constant(0, tf.int64), self.limited + tf.cast(finite, tf.int64))
+            )
+            share = tf.minimum(1.0, self.limit / tf.where(finite, norm, 1.0))
+            gradients = [(g if g is None else g * tf.cast(share, g.dtype), v) for g, v in gradients]
+        lost = 1 - tf.cast(finite, tf.int64)
+        self.skipped.assign_add(lost)
+        in_a_row = (self.in_a_row + 1) * lost
+        self.in_a_row.assign(in_a_row)
+        self.longest.assign(tf.maximum(self.longest, in_a_row))
+        return take, gradients
+
+    def report(self, x: Tensor) -> tf.Operation:
+        """Shows a batch that was left out to the watcher."""
+
+        def show(values: np.ndarray) -> None:
+            if self.watcher is not None:
+                self.watcher(values)
+
+        return tf.group(tf.numpy_function(show, [x], []))
+
+
+def _lost_together(optimizer: Any, gradients: Gradients) -> Gradients:
+    """Returns gradients that overflow on every replica where they do on one of several.
+
+    Keras asks each replica, or the first one, whether a scaled loss overflowed, and then takes the
+    step or leaves it: as if gradients were summed by then, which they are not.
+    """
+    given = [gradient for gradient, _ in gradients if gradient is not None]
+    if not given or distribute.num_replicas() == 1:
+        return gradients
+    finite = tf.cast(optimizer.check_finite(given), tf.float32)
+    lost = distribute.global_sum(1.0 - finite) > 0.0
+    poison = tf.where(lost, float("nan"), 0.0)
+    return [(g if g is None else g + tf.cast(poison, g.dtype), v) for g, v in gradients]
+
+
+def _counter(name: str) -> tf.Variable:
+    return tf.Variable(
+        tf.zeros([], tf.int64),
+        trainable=False,
+        name=name,
+        aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
+    )
+
+
+def _replicas() -> Tensor:
+    return tf.constant(distribute.num_replicas(), tf.float32)
+
+
+def apply_if(take: Tensor, optimizer: keras.optimizers.Optimizer, gradients: Gradients) -> None:
+    """Applies gradients where a step is to be taken.
+
+    A strategy that merges replicas does not allow that in a branch of one of them, so it is asked
+    to branch itself.
+    """
+    values = [gradient for gradient, _ in gradients]
+    variables = [variable for _, variable in gradients]
+
+    def apply(*tensors: Tensor) -> None:
+        optimizer.apply_gradients(zip(tensors, variables))
+
+    merging = not tf.__internal__.distribute.strategy_supports_no_merge_call()
+    if distribute.num_replicas() == 1 or not merging:
+        tf.cond(take, lambda: _done(apply, *values), lambda: tf.constant(0))
+        return
+
+    def across(strategy: Any, take: Any, *tensors: Any) -> None:
+        first = strategy.experimental_local_results(take)[0]
+
+        def every() -> Tensor:
+            strategy.extended.call_for_each_replica(apply, args=tensors)
+            return tf.constant(0)
+
+        tf.cond(first, every, lambda: tf.constant(0))
+
+    tf.distribute.get_replica_context().merge_call(across, args=(take, *values))
+
+
+def _done(function: Callable[..., None], *arguments: Any) -> Tensor:
+    function(*arguments)
+    return tf.constant(0)
+
+
+def put_back(take: Tensor, variables: list[Any], before: list[Tensor]) -> None:
+    """Gives variables their values of before where a step was not taken."""
+    for variable, value in zip(variables, before):
+        now = tf.convert_to_tensor(variable)
+        variable.assign(tf.where(take, now, value))
