@@ -323,6 +323,21 @@ Beta = Annotated[
         "agree better with the data and reconstructions blur." + _or(1)
     ),
 ]
+MovingAverage = Annotated[
+    float | None,
+    typer.Option(
+        "--ema",
+        help="Keep a moving average of the weights with this momentum, such as 0.999, and validate "
+        "and save that." + _or("none"),
+    ),
+]
+GradientLimit = Annotated[
+    float | None,
+    typer.Option(
+        help="Leave out steps whose gradient has a greater norm; after 10 in a row the next is "
+        "scaled down to it." + _or("none")
+    ),
+]
 LearningRate = Annotated[
     float | None,
     typer.Option(

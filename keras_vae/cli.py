@@ -55,7 +55,7 @@ def main() -> None:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning  # type: ignore[assignment]
             app(standalone_mode=True)
-    except (ValueError, TypeError, OSError, tf.errors.OpError) as error:
+    except (ValueError, TypeError, OSError, FloatingPointError, tf.errors.OpError) as error:
         sentence = error.message if isinstance(error, tf.errors.OpError) else str(error)
         sys.stderr.write(f"keras-vae: {' '.join(sentence.split())}\n")
         if type(error) is ConnectionError:  # a lost worker; not a broken pipe, which is one too
@@ -105,6 +105,8 @@ def train(
     missing: opt.Missing = None,
     beta: opt.Beta = None,
     learning_rate: opt.LearningRate = None,
+    ema: opt.MovingAverage = None,
+    gradient_limit: opt.GradientLimit = None,
     seed: opt.TrainingSeed = None,
     strategy: opt.Devices = None,
     precision: opt.Precision = None,

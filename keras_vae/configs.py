@@ -63,6 +63,9 @@ class Config:
         objective: A strategy.
         condition: "labels" to condition the model on the labels of the data, or None.
         missing: Whether NaN, or an empty field of a table, stands for an entry that is missing.
+        ema: The momentum of a moving average of the weights, such as 0.999, which validation, the
+            saved model and the exported one have in place of the weights; or None.
+        gradient_limit: As in `VAE.compile`; or None.
         learning_rate: Of Adam at its highest; it rises from 0 over the first twentieth of the
             steps and falls to 0 along half a cosine.
         seed: Of weights, order and noise.
@@ -86,6 +89,8 @@ class Config:
     objective: Strategy = "elbo"
     condition: str | None = None
     missing: bool = False
+    ema: float | None = None
+    gradient_limit: float | None = None
     learning_rate: float = 2e-3
     seed: int = 0
     strategy: str = "auto"
@@ -337,7 +342,14 @@ def compiled(config: Config, data: Data) -> VAE:
         )
     vae.adapt(data.train)
     steps = config.epochs * len(data.train)
-    vae.compile(optimizer=keras.optimizers.Adam(learning_rate(config.learning_rate, steps)))
+    average = {}
+    if config.ema is not None:
+        momentum = _checks.number("ema", config.ema, 0.0, above=True)
+        if momentum >= 1.0:
+            raise ValueError(f"ema is {momentum:g}; expected a number below 1, such as 0.999.")
+        average = {"use_ema": True, "ema_momentum": momentum}
+    rate = learning_rate(config.learning_rate, steps)
+    vae.compile(keras.optimizers.Adam(rate, **average), gradient_limit=config.gradient_limit)
     return vae
 
 

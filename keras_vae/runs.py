@@ -1,7 +1,8 @@
 """Run folders: train into one, evaluate one, read one.
 
 A run folder holds `config.json`, `model.keras`, `saved_model/`, `history.csv`, `metrics.json`,
-`figures/*.png` and `tensorboard/`, and while it is trained `checkpoint/`.
+`figures/*.png` and `tensorboard/`, while it is trained `checkpoint/`, and where steps were left out
+because they were not finite `skipped/`.
 """
 
 import contextlib
@@ -47,7 +48,7 @@ DRAWN, LEAST = 2000, 50
 #: Samples of shapes that are held against the truth.
 SHAPES = 2000
 HISTORY, METRICS, FIGURES, TENSORBOARD = "history.csv", "metrics.json", "figures", "tensorboard"
-CHECKPOINTS = "checkpoint"
+CHECKPOINTS, SKIPPED = "checkpoint", "skipped"
 #: The dtype policies that a model may be trained with.
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 
@@ -428,12 +429,14 @@ def _fit(
     watchers = _watchers(config, data, folder) if chief else []
     bar = callbacks.Progress(console) if console is not None else None
     checkpoint = callbacks.Checkpoint(folder / CHECKPOINTS)
+    divergence = callbacks.Divergence(folder / SKIPPED)
+    average = [] if config.ema is None else [keras.callbacks.SwapEMAWeights()]
     try:
         fitted = vae.fit(
             data.train,
             validation_data=data.validation,
             epochs=config.epochs,
-            callbacks=[*watchers, *([bar] if bar else []), checkpoint],
+            callbacks=[divergence, *average, *watchers, *([bar] if bar else []), checkpoint],
             verbose=0,
         )
     except tf.errors.OpError as error:

@@ -29,7 +29,7 @@ def history(
     Args:
         logs: Name -> one value per epoch, as `fit(...).history` holds them. Drawn are `loss`,
             `reconstruction_loss`, `kl_loss`, `elbo` and whatever else there is, but for `seconds`,
-            `learning_rate` and a `regularization_loss` that is always 0. Fewer values of validation
+            `learning_rate`, and a `regularization_loss` or `skipped_steps` that is always 0. Fewer values of validation
             than epochs are those of every k-th epoch, as `fit(validation_freq=k)` leaves them; k is
             the number of epochs by that of the values, rounded down.
         figure: Where to draw; a new figure by default.
@@ -55,8 +55,9 @@ def history(
 
 def _names(logs: Mapping[str, Sequence[float]]) -> list[str]:
     known = dict.fromkeys(name.removeprefix("val_") for name in logs if name not in OTHER)
-    if "regularization_loss" in known and not np.any(logs.get("regularization_loss", 0.0)):
-        known.pop("regularization_loss")
+    for name in ("regularization_loss", "skipped_steps"):
+        if not np.any(logs.get(name, 0.0)):
+            known.pop(name, None)
     names = [n for n in FIRST if n in known] + [n for n in known if n not in FIRST]
     if not names:
         raise ValueError(
