@@ -132,11 +132,14 @@ def shared(model: Any) -> dict[str, Any]:
         "guard": model.guard.variables,
     }
     return {
-        f"{owner} {place} {NUMBER.sub('', getattr(v, 'path', v.name))}".replace("/", "|"): v
+        f"{owner} {place} {_path(variable)}".replace("/", "|"): variable
         for owner, variables in whole.items()
         for place, variable in enumerate(variables)
-        for v in [variable]
     }
+
+
+def _path(variable: Any) -> str:
+    return NUMBER.sub("", getattr(variable, "path", variable.name))
 
 
 def local(model: Any) -> dict[str, Any]:

@@ -29,9 +29,10 @@ def history(
     Args:
         logs: Name -> one value per epoch, as `fit(...).history` holds them. Drawn are `loss`,
             `reconstruction_loss`, `kl_loss`, `elbo` and whatever else there is, but for `seconds`,
-            `learning_rate`, and a `regularization_loss` or `skipped_steps` that is always 0. Fewer values of validation
-            than epochs are those of every k-th epoch, as `fit(validation_freq=k)` leaves them; k is
-            the number of epochs by that of the values, rounded down.
+            `learning_rate`, and a `regularization_loss` or `skipped_steps` that is always 0. Fewer
+            values of validation than epochs are those of every k-th epoch, as
+            `fit(validation_freq=k)` leaves them; k is the number of epochs by that of the values,
+            rounded down.
         figure: Where to draw; a new figure by default.
 
     Raises:
