@@ -9,6 +9,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
+#: The most that one number of a model may be: units, filters, classes, features, components.
+WIDEST = 2**20
+#: The most axes and elements of an event, 8192 x 8192, and numbers in a sequence of them.
+MOST_AXES, MOST_ELEMENTS, LONGEST = 8, 2**26, 2**17
+#: The most layers or maps that one option makes one after the other, and of steps of a schedule.
+DEEPEST, LONGEST_SCHEDULE = 1000, 10**15
 #: Opens a message raised inside a graph, so that it can be found again and shown alone.
 MARK = "keras_vae:"
 #: What Keras raises, kind by kind, for a config or a file that is damaged or names what is unknown.
@@ -46,6 +52,14 @@ def brief(what: object, most: int = 200) -> str:
     return text if len(text) <= most else f"{text[: most - 4]} ..."
 
 
+def shown(received: object) -> str:
+    """Returns a value as Python writes it, in brief; numbers of thousands of digits, too."""
+    try:
+        return brief(repr(received))
+    except ValueError:  # Python writes no longer ones
+        return f"one of thousands of digits ({type(received).__name__})"
+
+
 def near(received: object, known: Iterable[object]) -> str:
     """Returns " Did you mean 'x'?" or "" for a word that is none of `known`."""
     close = difflib.get_close_matches(str(received), map(str, known), n=1)
@@ -75,18 +89,26 @@ def integer(name: str, received: object, minimum: int = 1, maximum: int | None =
     """
     if isinstance(received, bool) or not isinstance(received, (int, np.integer)):
         raise TypeError(
-            f"{name} is {received!r} ({type(received).__name__}); expected a whole number of at "
-            f"least {minimum}."
+            f"{name} is {shown(received)} ({type(received).__name__}); expected a whole number of "
+            f"at least {minimum}."
         )
     if received < minimum:
-        raise ValueError(f"{name} is {received}; expected a whole number of at least {minimum}.")
+        raise ValueError(
+            f"{name} is {shown(received)}; expected a whole number of at least {minimum}."
+        )
     if maximum is not None and received > maximum:
-        raise ValueError(f"{name} is {received}; expected a whole number of at most {maximum}.")
+        raise ValueError(
+            f"{name} is {shown(received)}; expected a whole number of at most {maximum}."
+        )
     return int(received)
 
 
 def integers(
-    name: str, received: object, example: str = "8 or (512, 512)", fewest: int = 1
+    name: str,
+    received: object,
+    example: str = "8 or (512, 512)",
+    fewest: int = 1,
+    maximum: int = WIDEST,
 ) -> tuple[int, ...]:
     """Returns one positive int or a sequence of at least `fewest` of them as a tuple.
 
@@ -97,9 +119,13 @@ def integers(
         received = (received,)
     if not isinstance(received, (tuple, list, tf.TensorShape)) or len(received) < fewest:
         raise TypeError(
-            f"{name} is {received!r}; expected positive whole numbers, such as {example}."
+            f"{name} is {shown(received)}; expected positive whole numbers, such as {example}."
         )
-    return tuple(integer(f"{name}[{place}]", value) for place, value in enumerate(received))
+    if len(received) > LONGEST:
+        raise ValueError(f"{name} holds {len(received)} numbers; expected at most {LONGEST}.")
+    return tuple(
+        integer(f"{name}[{place}]", value, maximum=maximum) for place, value in enumerate(received)
+    )
 
 
 def number(
@@ -116,13 +142,14 @@ def number(
         bound = "a finite number"
     real = (int, float, np.integer, np.floating)
     if isinstance(received, bool) or not isinstance(received, real):
-        raise TypeError(f"{name} is {received!r} ({type(received).__name__}); expected {bound}.")
+        kind = type(received).__name__
+        raise TypeError(f"{name} is {shown(received)} ({kind}); expected {bound}.")
     try:
         value = float(received)
     except OverflowError:
         value = math.inf
     if not math.isfinite(value) or value < minimum or (above and value == minimum):
-        raise ValueError(f"{name} is {received!r}; expected {bound}.")
+        raise ValueError(f"{name} is {shown(received)}; expected {bound}.")
     return value
 
 
@@ -130,10 +157,16 @@ def shape(name: str, received: object) -> tuple[int, ...]:
     """Returns `received` as a non-empty tuple of positive ints.
 
     Raises:
-        TypeError, ValueError: if it is anything else.
+        TypeError, ValueError: if it is anything else, or the shape of too many elements.
     """
     example = "(28, 28, 1) for images or (10,) for vectors, without the batch axis"
-    return integers(name, received, example)
+    made = integers(name, received, example, maximum=MOST_ELEMENTS)
+    if len(made) > MOST_AXES or math.prod(made) > MOST_ELEMENTS:
+        raise ValueError(
+            f"{name} is {shown(made)}; expected at most {MOST_AXES} axes and {MOST_ELEMENTS:,} "
+            "elements. Cut the examples into smaller ones."
+        )
+    return made
 
 
 def seed_pair(seed: object) -> np.ndarray:
@@ -147,7 +180,9 @@ def seed_pair(seed: object) -> np.ndarray:
     except ValueError:  # a ragged nest
         values = np.empty(0)
     if values.shape not in ((1,), (2,)) or values.dtype.kind not in "iu":
-        raise TypeError(f"seed is {seed!r}; expected a whole number or a pair of whole numbers.")
+        raise TypeError(
+            f"seed is {shown(seed)}; expected a whole number or a pair of whole numbers."
+        )
     wrapped = values.astype(np.int64).astype(np.uint64) & np.uint64(0xFFFFFFFF)
     pair = wrapped if len(wrapped) == 2 else np.array([0, wrapped[0]], np.uint64)
     return pair.astype(np.uint32).view(np.int32)

@@ -15,6 +15,8 @@ from keras_vae import _checks
 EXAMPLE = '{"cluster": {"worker": ["host0:12345", "host1:12345"]}, "task": {"index": 0}}'
 #: The jobs whose tasks train: with a chief, it is the one that writes; else worker 0 is.
 JOBS = ("chief", "worker")
+#: The most tasks of a job; longer lists are mistakes.
+MOST_TASKS = 100_000
 #: The first port that workers listen at under Slurm, and how many ports jobs spread over.
 FIRST_PORT, PORTS = 12_000, 8_000
 #: Seconds between two calls at the other workers' ports, and how long one call may take.
@@ -69,7 +71,7 @@ def from_tf_config(text: str) -> Cluster | None:
         jobs = {job: list(map(_address, tasks)) for job, tasks in said.get("cluster", {}).items()}
         task = said.get("task", {})
         job, index = task.get("type", "worker"), int(task.get("index", 0))
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise _unreadable(text, error) from error
     if not jobs:
         return None
@@ -206,7 +208,10 @@ def _hosts(text: str) -> Iterator[str]:
             continue
         for part in ranges.split(",") if ranges else [""]:
             first, _, last = part.partition("-")
-            for number in range(int(first or 0), int(last or first or 0) + 1):
+            numbers = range(int(first or 0), int(last or first or 0) + 1)
+            if len(numbers) > MOST_TASKS:
+                raise ValueError(f"{part!r} is more than {MOST_TASKS} hosts")
+            for number in numbers:
                 yield prefix + (str(number).zfill(len(first)) if first else "") + suffix
 
 
@@ -216,4 +221,6 @@ def _counts(text: str) -> Iterator[int]:
         matched = re.fullmatch(r"(\d+)(?:\(x(\d+)\))?", part)
         if matched is None:
             raise ValueError(f"{part!r} is no number of tasks")
+        if int(matched[1]) * int(matched[2] or 1) > MOST_TASKS:
+            raise ValueError(f"{part!r} is more than {MOST_TASKS} tasks")
         yield from [int(matched[1])] * int(matched[2] or 1)

@@ -106,7 +106,7 @@ class Classes(Condition):
     dtype = tf.int32
 
     def __init__(self, count: int) -> None:
-        self.count = self.size = _checks.integer("count", count, 2)
+        self.count = self.size = _checks.integer("count", count, 2, _checks.WIDEST)
         self.words = f"classes as whole numbers from 0 to {count - 1}"
         self.remedy = (
             f"Number the classes so, or give the model as many as there are (condition={count} "
@@ -131,7 +131,7 @@ class Vector(Condition):
     """
 
     def __init__(self, width: int) -> None:
-        self.width = self.size = _checks.integer("width", width)
+        self.width = self.size = _checks.integer("width", width, maximum=_checks.WIDEST)
         self.shape = (self.width,)
         self.words = f"vectors of {self.width} finite number(s)"
         self.remedy = f"Give {self.width} numbers, or make the model for another width."

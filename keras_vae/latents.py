@@ -100,7 +100,7 @@ class Single(LatentModel):
         prior: str | Prior = "standard_normal",
     ) -> None:
         super().__init__()
-        self.latent_dim = _checks.integer("latent_dim", latent_dim)
+        self.latent_dim = _checks.integer("latent_dim", latent_dim, maximum=_checks.WIDEST)
         self.posterior = _registry.get("posterior", posterior)
         self.prior = _registry.get("prior", prior)
         self.offers = self.posterior.offers

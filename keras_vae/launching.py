@@ -20,6 +20,8 @@ Process: TypeAlias = subprocess.Popen[bytes]
 LOOK, GRACE = 0.1, 10.0
 #: How much of what a worker said is shown when it fails.
 SHOWN = 4000
+#: How many one machine may have.
+MOST_WORKERS = 256
 
 
 def launch(command: Sequence[str], workers: int, say: Callable[[str], object]) -> int:
@@ -40,7 +42,7 @@ def launch(command: Sequence[str], workers: int, say: Callable[[str], object]) -
     Raises:
         ValueError, TypeError: for another command than `train`, or no whole number of workers.
     """
-    _checks.integer("workers", workers)
+    _checks.integer("workers", workers, maximum=MOST_WORKERS)
     if not command or command[0] != "train":
         raise ValueError(
             f"launch received the command {' '.join(command)!r}; expected train and its options, "

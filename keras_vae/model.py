@@ -1,5 +1,6 @@
 """`VAE`: a Keras model composed of encoder, latent model, decoder, likelihood and objective."""
 
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -10,9 +11,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_vae import _checks, _registry, _sides, conditions, networks
+from keras_vae import _archive, _checks, _registry, _sides, conditions, networks
 from keras_vae._registry import PACKAGE
 from keras_vae._types import Given, NetworkInput, Tensor
+from keras_vae._version import FORMAT, __version__
 from keras_vae.graph import Graph
 from keras_vae.latents import LatentModel, Single
 from keras_vae.layers import Sampling
@@ -26,6 +28,8 @@ from keras_vae.training import Training
 
 #: Examples at a time, of arrays.
 _CHUNK = 256
+#: What a damaged archive raises, beside the rest.
+_DAMAGED = (zipfile.BadZipFile, zlib.error, NotImplementedError, struct.error)
 #: What `fit_prior` copies, besides the posterior.
 _PARTS = ("encoder", "decoder", "likelihood", "objective", "sampling")
 
@@ -348,13 +352,21 @@ class VAE(Scoring, Training):
             "name": self.name,
             "dtype": serialize(self.dtype_policy),
             **({} if self.trainable else {"trainable": False}),
+            "format": FORMAT,
+            "written_by": __version__,
         }
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "VAE":
-        """Returns the model that `get_config` described, with new weights."""
+        """Returns the model that `get_config` described, with new weights.
+
+        Raises:
+            ValueError: for a config of a newer version than this.
+        """
+        _archive.check_format("The config", config)
         deserialize = keras.saving.deserialize_keras_object
-        parts = {k: deserialize(v) if isinstance(v, dict) else v for k, v in config.items()}
+        kept = {name: config[name] for name in config if name not in ("format", "written_by")}
+        parts = {k: deserialize(v) if isinstance(v, dict) else v for k, v in kept.items()}
         trainable = parts.pop("trainable", True)
         vae = cls(**parts)
         if not trainable:
@@ -365,9 +377,13 @@ class VAE(Scoring, Training):
 def load(path: Any) -> VAE:
     """Returns the VAE saved at `path`, a `.keras` file written by `vae.save`.
 
+    The file is checked before anything is made of it: its members and their sizes, its classes,
+    and that it asks for no more weights than it holds. docs/files.md says what that is worth.
+
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it is damaged, needs a class that is not imported, or holds something else.
+        ValueError: if it is damaged, was written by a newer version, needs a class that is not
+            imported, or holds something else, such as code.
     """
     file = Path(path)
     if not file.is_file():
@@ -377,15 +393,25 @@ def load(path: Any) -> VAE:
     if not zipfile.is_zipfile(file):
         raise ValueError(f"{file} is damaged or no .keras file; expected one that vae.save wrote.")
     try:
-        model = keras.saving.load_model(file)
-    except (*_checks.UNREADABLE, zipfile.BadZipFile, zlib.error) as error:
+        config, stored = _archive.check(file)
+        _check_is_vae(file, config)
+        with _archive.allocating(file, stored):
+            model = keras.saving.load_model(file)
+    except _archive.RefusedError:
+        raise
+    except (*_checks.UNREADABLE, *_DAMAGED) as error:
         raise ValueError(
             f"{file} is damaged, or needs a class that is not imported ({_checks.brief(error)}). "
             "Import the module that registers the class, or take an earlier file."
         ) from error
-    if not isinstance(model, VAE):
-        raise ValueError(f"{file} holds a {type(model).__name__}; expected a keras_vae.VAE.")
     return model
+
+
+def _check_is_vae(file: Path, config: dict[str, Any]) -> None:
+    made = keras.saving.get_registered_object(config.get("registered_name"))
+    if not isinstance(made, type) or not issubclass(made, VAE):
+        shown = _checks.brief(config.get("class_name"), 60)
+        raise _archive.RefusedError(f"{file} holds a {shown}; expected a keras_vae.VAE.")
 
 
 class _Rows:

@@ -90,7 +90,7 @@ def train(
         raise FileExistsError(
             f"{folder} is not empty; expected a new folder. Choose another --output."
         )
-    _checks.integer("epochs", config.epochs)
+    _checks.integer("epochs", config.epochs, maximum=_checks.LONGEST_SCHEDULE)
     _checks.number("learning_rate", config.learning_rate, 0.0, above=True)
     _checks.integer("seed", config.seed, 0, 2**32 - 1)
     strategy = distribute.strategy(config.strategy)  # before TensorFlow does anything

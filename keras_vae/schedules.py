@@ -67,7 +67,7 @@ class _Ramp(Schedule):
     def __init__(self, start: float = 0.0, end: float = 1.0, steps: int = 1000) -> None:
         self.start = _checks.number("start", start)
         self.end = _checks.number("end", end)
-        self.steps = _checks.integer("steps", steps)
+        self.steps = _checks.integer("steps", steps, maximum=_checks.LONGEST_SCHEDULE)
 
     def _value(self, step: Tensor) -> Tensor:
         # An interpolation whose ends are exact: start + fraction * (end - start) rounds at 1.
@@ -145,8 +145,8 @@ class Cyclical(Schedule):
     ) -> None:
         self.start = _checks.number("start", start)
         self.end = _checks.number("end", end)
-        self.steps = _checks.integer("steps", steps)
-        self.cycles = _checks.integer("cycles", cycles)
+        self.steps = _checks.integer("steps", steps, maximum=_checks.LONGEST_SCHEDULE)
+        self.cycles = _checks.integer("cycles", cycles, maximum=_checks.LONGEST_SCHEDULE)
         self.ramp = _checks.number("ramp", ramp, 0.0, above=True)
         if self.ramp > 1.0:
             raise ValueError(

@@ -21,6 +21,7 @@ LAYERS = {
     "_types": 0,
     "_checks": 0,
     "_files": 1,
+    "_archive": 1,
     "_cluster": 1,
     "_noise": 1,
     "_checkpoints": 4,

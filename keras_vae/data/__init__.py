@@ -143,8 +143,8 @@ def load(
     Raises:
         ValueError, TypeError: for what is not there, not numbers, or cannot be binarised.
     """
-    batch_size = _checks.integer("batch_size", batch_size)
-    seed = _checks.integer("seed", seed, 0)
+    batch_size = _checks.integer("batch_size", batch_size, maximum=2**31 - 1)
+    seed = _checks.integer("seed", seed, 0, 2**63 - 1)
     _check_flag("dequantize", dequantize, "True or False")
     found = find(
         source,

@@ -23,6 +23,8 @@ RANGES: dict[str, tuple[float, float]] = {
 FREE_SIZE = (0.2, 0.36)
 DEFAULTS = {"shape": 0.0, "size": 0.45, "x": 0.0, "y": 0.0, "angle": 0.0}
 _CHUNK = 2048
+#: The most pixels of a side, renders of a split, and bytes of all of its renders.
+MOST_SIDE, MOST_RENDERS, MOST_BYTES = 4096, 10**7, 2**31
 
 
 def ranges(factors: Sequence[str]) -> dict[str, tuple[float, float]]:
@@ -67,7 +69,8 @@ def render(values: Any, factors: Sequence[str] = ("shape", "size"), side: int = 
         covers, by the distance from its centre to the edge.
 
     Raises:
-        ValueError: for unknown factors, another number of columns, or a shape that is none.
+        ValueError: for unknown factors, another number of columns, a shape that is none, or more
+            than 2 GiB of pixels.
     """
     names = list(ranges(factors))
     table = np.asarray(values, np.float64)
@@ -80,12 +83,21 @@ def render(values: Any, factors: Sequence[str] = ("shape", "size"), side: int = 
     columns |= {name: table[:, place] for place, name in enumerate(names)}
     if not np.isin(columns["shape"], range(len(KINDS))).all():
         raise ValueError(f"A shape is none of 0, 1, 2, which stand for {', '.join(KINDS)}.")
-    side = _checks.integer("side", side)
+    side = _checks.integer("side", side, maximum=MOST_SIDE)
+    _check_room(len(table), side)
     images = np.empty((len(table), side, side, 1), np.uint8)
     for start in range(0, len(table), _CHUNK):
         part = {name: column[start : start + _CHUNK] for name, column in columns.items()}
         images[start : start + _CHUNK, ..., 0] = _render(part, side)
     return images
+
+
+def _check_room(count: int, side: int) -> None:
+    if count * side**2 > MOST_BYTES:
+        raise ValueError(
+            f"{count} renders of {side} x {side} pixels take {count * side**2:,} bytes; expected "
+            f"at most {MOST_BYTES:,}. Choose fewer, or a smaller side."
+        )
 
 
 def _render(columns: dict[str, np.ndarray], side: int) -> np.ndarray:
@@ -137,6 +149,6 @@ def source(
     splits: dict[str, Any] = {}
     for number, (split, count) in enumerate({"train": train, "test": test}.items()):
         rng = np.random.default_rng([_checks.integer("seed", seed, 0), number])
-        values = draw_factors(factors, _checks.integer(split, count), rng)
+        values = draw_factors(factors, _checks.integer(split, count, maximum=MOST_RENDERS), rng)
         splits[split] = Indexed(ArrayExamples(render(values, factors, side)), values)
     return Source("shapes", **splits, binarize="dynamic", label_names=tuple(factors))

@@ -35,7 +35,7 @@ class Categorical(Likelihood):
 
     def __init__(self, num_classes: int, one_hot: bool = False) -> None:
         super().__init__()
-        self.num_classes = _checks.integer("num_classes", num_classes, 2)
+        self.num_classes = _checks.integer("num_classes", num_classes, 2, _checks.WIDEST)
         self.one_hot = _checks.one_of("one_hot", one_hot, (False, True))
         self.support = _checks.one_hot() if one_hot else _checks.classes(num_classes)
         self.params_per_element = 1 if one_hot else num_classes

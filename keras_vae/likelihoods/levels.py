@@ -24,7 +24,7 @@ class _Levels(Likelihood):
         self, levels: int = 256, high: float | None = None, minimum_scale: float = 1e-3
     ) -> None:
         super().__init__()
-        self.levels = _checks.integer("levels", levels, 2)
+        self.levels = _checks.integer("levels", levels, 2, _checks.WIDEST)
         high = levels - 1.0 if high is None else high
         self.high = _checks.number("high", high, 0.0, above=True)
         self.minimum_scale = _checks.number("minimum_scale", minimum_scale, 0.0, above=True)
@@ -166,7 +166,7 @@ class LogisticMixture(_Levels):
         minimum_scale: float = 1e-3,
     ) -> None:
         super().__init__(levels, high, minimum_scale)
-        self.components = _checks.integer("components", components)
+        self.components = _checks.integer("components", components, maximum=_checks.WIDEST)
 
     def _setup(self, event_shape: tuple[int, ...]) -> None:
         self.element_ndims = int(len(event_shape) > 1)

@@ -118,7 +118,7 @@ class Conv(Network):
         normalization: str | None = None,
     ) -> None:
         self.filters = None if filters is None else _checks.integers("filters", filters)
-        self.width = _checks.integer("width", width)
+        self.width = _checks.integer("width", width, maximum=_checks.WIDEST)
         self.activation, self.normalization = base.style(activation, normalization)
 
     def encoder(self, event_shape: Shape, condition_size: int = 0) -> keras.Model:

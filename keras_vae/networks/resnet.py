@@ -149,8 +149,10 @@ class ResNet(Network):
         normalization: str | None = "group",
     ) -> None:
         self.filters = None if filters is None else _checks.integers("filters", filters)
-        self.blocks = _checks.integer("blocks", blocks)
-        self.width = None if width is None else _checks.integer("width", width)
+        self.blocks = _checks.integer("blocks", blocks, maximum=_checks.DEEPEST)
+        self.width = (
+            None if width is None else _checks.integer("width", width, maximum=_checks.WIDEST)
+        )
         self.activation, self.normalization = base.style(activation, normalization)
 
     def encoder(self, event_shape: Shape, condition_size: int = 0) -> keras.Model:

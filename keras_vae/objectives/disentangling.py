@@ -55,7 +55,11 @@ class TotalCorrelation(Objective):
         )
         self.dimension_kl_weight = self._weight("dimension_kl_weight", dimension_kl_weight)
         self.sampling = _checks.one_of("sampling", sampling, tuple(SAMPLINGS))
-        self.data_size = None if data_size is None else _checks.integer("data_size", data_size)
+        self.data_size = (
+            None
+            if data_size is None
+            else _checks.integer("data_size", data_size, maximum=_checks.LONGEST_SCHEDULE)
+        )
 
     @property
     def trains_prior(self) -> bool:  # type: ignore[override]

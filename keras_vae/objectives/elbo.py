@@ -61,7 +61,7 @@ class ELBO(Objective):
     ) -> None:
         super().__init__()
         self.beta = self._weight("beta", beta)
-        self.samples = _checks.integer("samples", samples)
+        self.samples = _checks.integer("samples", samples, maximum=_checks.WIDEST)
         self.capacity = None if capacity is None else self._weight("capacity", capacity)
         self.free_bits = None if free_bits is None else self._weight("free_bits", free_bits)
         self.per_example = _checks.one_of("per_example", per_example, (True, False))

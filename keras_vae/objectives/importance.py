@@ -61,7 +61,7 @@ class IWAE(_ImportanceWeighted):
 
     def __init__(self, samples: int = 5, gradient: str = STANDARD) -> None:
         super().__init__()
-        self._set(_checks.integer("samples", samples), gradient)
+        self._set(_checks.integer("samples", samples, maximum=_checks.WIDEST), gradient)
 
     def _evaluate(self, latent_pass: LatentPass) -> LossOutput:
         gate = latent_pass.draw.path
@@ -87,8 +87,10 @@ class MIWAE(_ImportanceWeighted):
 
     def __init__(self, bounds: int = 4, samples_per_bound: int = 4) -> None:
         super().__init__()
-        self.bounds = _checks.integer("bounds", bounds)
-        self.samples_per_bound = _checks.integer("samples_per_bound", samples_per_bound)
+        self.bounds = _checks.integer("bounds", bounds, maximum=_checks.WIDEST)
+        self.samples_per_bound = _checks.integer(
+            "samples_per_bound", samples_per_bound, maximum=_checks.WIDEST
+        )
         self._set(self.bounds * self.samples_per_bound)
 
     def _evaluate(self, latent_pass: LatentPass) -> LossOutput:
@@ -136,7 +138,7 @@ class CIWAE(_ImportanceWeighted):
     def __init__(self, elbo_weight: float | str | Schedule = 0.5, samples: int = 5) -> None:
         super().__init__()
         self.elbo_weight = self._weight("elbo_weight", elbo_weight, maximum=1.0)
-        self._set(_checks.integer("samples", samples))
+        self._set(_checks.integer("samples", samples, maximum=_checks.WIDEST))
 
     def _evaluate(self, latent_pass: LatentPass) -> LossOutput:
         share = self.elbo_weight(latent_pass.step)

@@ -53,9 +53,9 @@ class AutoregressiveFlow(Posterior):
         activation: str = "elu",
     ) -> None:
         super().__init__()
-        self.steps = _checks.integer("steps", steps)
+        self.steps = _checks.integer("steps", steps, maximum=_checks.DEEPEST)
         self.widths = _checks.integers("widths", widths)
-        self.context = _checks.integer("context", context)
+        self.context = _checks.integer("context", context, maximum=_checks.WIDEST)
         self.gate_bias = _checks.number("gate_bias", gate_bias)
         self.activation = activation
 

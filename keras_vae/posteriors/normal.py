@@ -102,7 +102,7 @@ class LowRankNormal(Posterior):
 
     def __init__(self, rank: int = 4) -> None:
         super().__init__()
-        self.rank = _checks.integer("rank", rank)
+        self.rank = _checks.integer("rank", rank, maximum=_checks.WIDEST)
 
     def params_size(self, latent_dim: int) -> int:
         """Returns D (2 + rank)."""

@@ -32,7 +32,7 @@ class Flow(Prior):
         self, steps: int = 6, widths: int | Sequence[int] = (64, 64), bound: float = 2.0
     ) -> None:
         super().__init__()
-        self.steps = _checks.integer("steps", steps)
+        self.steps = _checks.integer("steps", steps, maximum=_checks.DEEPEST)
         self.widths = _checks.integers("widths", widths)
         self.bound = _checks.number("bound", bound, 0.0, above=True)
 

@@ -31,7 +31,7 @@ class Mixture(Prior):
 
     def __init__(self, components: int = 10, covariance: str = "full") -> None:
         super().__init__()
-        self.components = _checks.integer("components", components)
+        self.components = _checks.integer("components", components, maximum=_checks.WIDEST)
         self.covariance = _checks.one_of("covariance", covariance, COVARIANCES)
 
     def _setup(self, latent_dim: int) -> None:

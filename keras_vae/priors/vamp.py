@@ -49,7 +49,7 @@ class Vamp(Prior):
         if self._start is not None and not (self._start.ndim and len(self._start)):
             raise ValueError("pseudo_inputs holds no example; expected at least one.")
         count = components if self._start is None else len(self._start)
-        self.components = _checks.integer("components", count)
+        self.components = _checks.integer("components", count, maximum=_checks.WIDEST)
         self.learned_weights = bool(learned_weights)
         self.posterior_densities = self.components
         self.examples = 0 if self._start is not None else self.components
