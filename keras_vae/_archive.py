@@ -54,8 +54,17 @@ class _Guarded(io.BufferedReader):
         if size is None or size < 0:
             size = os.fstat(self.fileno()).st_size - self.tell()
         if size > _DIRECTORY:
-            raise RefusedError(f"{self.name} has a directory of {size:,} bytes; {_TRUST}")
+            raise RefusedError(
+                f"{self.name} has a directory of {size:,} bytes; expected an archive of few members"
+            )
         return super().read(size)
+
+
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[zipfile.ZipFile]:
+    """Opens an archive whose directory is not too large to read."""
+    with _Guarded(io.FileIO(path)) as file, zipfile.ZipFile(file) as archive:
+        yield archive
 
 
 def check(path: Path) -> tuple[dict[str, Any], int]:
@@ -67,7 +76,7 @@ def check(path: Path) -> tuple[dict[str, Any], int]:
         RefusedError: for members, sizes, classes or weights that `vae.save` would not have written.
         OSError, zipfile.BadZipFile, and others: if it is damaged.
     """
-    with _Guarded(io.FileIO(path)) as file, zipfile.ZipFile(file) as archive:
+    with opened(path) as archive:
         found = _members(path, archive)
         _parsed(path, archive, found[_METADATA])
         config = _parsed(path, archive, found[_CONFIG])

@@ -25,6 +25,8 @@ _NESTED: dict[Any, int] = {"binary": 0, "unit_interval": 1, "real": 2}
 _PARTS = ("likelihood", "network", "posterior", "prior", "objective")
 #: A name, a name with options, or a config as Keras serialises it.
 Strategy = str | dict[str, Any]
+#: Letters of a JSON file.
+MOST_JSON = 2**23
 #: What the command line may condition a model on.
 CONDITIONS = ("labels",)
 #: How messages name what a field may hold.
@@ -180,7 +182,11 @@ def read_json(
         ValueError: if there is no such file, or it holds anything else.
     """
     try:
-        values = json.loads(Path(path).read_text("utf-8-sig"))
+        with Path(path).open(encoding="utf-8-sig") as file:
+            text = file.read(MOST_JSON + 1)
+        if len(text) > MOST_JSON:
+            raise ValueError(f"it is longer than {MOST_JSON:,} letters")
+        values = json.loads(text)
     except (OSError, ValueError, RecursionError) as error:
         raise ValueError(
             f"{path} could not be read as JSON: {_checks.brief(error)}; expected an object such as "

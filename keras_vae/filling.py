@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from keras_vae import _files
+from keras_vae import _arrays, _files
 from keras_vae.data import tables
 from keras_vae.data.base import readable
 from keras_vae.imputation import Imputation
@@ -130,6 +130,7 @@ def _parquet(path: Path, event_shape: tuple[int, ...]) -> Any:
     import pandas
 
     with readable(path):
+        tables.check(path)
         frame = pandas.read_parquet(path)
     x = frame.to_numpy(np.float32, na_value=np.nan)
     _check_shape(path, x, event_shape)
@@ -148,6 +149,7 @@ def _parquet(path: Path, event_shape: tuple[int, ...]) -> Any:
 
 def _npy(path: Path, event_shape: tuple[int, ...]) -> Any:
     with readable(path):
+        _arrays.check_npy(path)
         held = np.load(path, allow_pickle=False)
     x = _floats(path, held)
     _check_shape(path, x, event_shape)
@@ -155,6 +157,8 @@ def _npy(path: Path, event_shape: tuple[int, ...]) -> Any:
 
 
 def _npz(path: Path, event_shape: tuple[int, ...]) -> Any:
+    with readable(path):
+        _arrays.check_npz(path)
     with readable(path), np.load(path, allow_pickle=False) as archive:
         arrays = {name: archive[name] for name in archive.files}
     names = [name for name, each in arrays.items() if each.shape[1:] == event_shape and len(each)]

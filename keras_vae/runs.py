@@ -392,7 +392,8 @@ def metrics(run: str | os.PathLike[str]) -> dict[str, Any]:
 def training_seconds(run: str | os.PathLike[str]) -> float | None:
     """Returns how long a run's training took, or None where its history does not say."""
     try:
-        text = (Path(run) / HISTORY).read_text()
+        with (Path(run) / HISTORY).open(newline="") as file:
+            text = file.read(2**26)  # no history is longer
         last = list(csv.DictReader(text.splitlines()))[-1]
         return float(last["seconds"]) if text.endswith("\n") else None  # else it was cut
     except (OSError, csv.Error, LookupError, TypeError, ValueError):

@@ -252,10 +252,10 @@ KERAS = {
     "two of one name": (twice, "two members"),
     "overlapping": (overlapping, "overlap"),
     "lying sizes": (lying, "damaged|overlap"),
-    "bomb of weights": (bomb("model.weights.h5", 2**29), "bytes in"),
-    "bomb of config": (bomb("config.json", 2**28), "bytes"),
+    "bomb of weights": (bomb("model.weights.h5", 2**27), "bytes in"),
+    "bomb of config": (bomb("config.json", 2**26), "bytes"),
     "bomb of metadata": (bomb("metadata.json", 2**24), "bytes"),
-    "bomb of assets": (bomb("assets/a", 2**29), "bytes in"),
+    "bomb of assets": (bomb("assets/a", 2**27), "bytes in"),
     "many members": (many, "directory|members"),
     "odd compression": (lzma, "oddly compressed"),
     "nest": (parts_with(config__json=b"[" * 100_000), "deep|damaged"),
@@ -405,7 +405,7 @@ def parquet(path):
     column = pyarrow.array(np.zeros(2**20, "f4"))
     table = pyarrow.table({f"c{n}": column for n in range(64)})
     with pyarrow.parquet.ParquetWriter(path, table.schema, compression="zstd") as writer:
-        for _ in range(8):
+        for _ in range(5):
             writer.write_table(table)
     return path
 
@@ -433,7 +433,7 @@ DATA = {
     ),
     "npz bomb": (
         ".npz",
-        npz_of(lambda: npy_header((2**27, 4)) + b"\0" * 2**31),
+        npz_of(lambda: npy_header((2**25, 4)) + b"\0" * 2**29),
         "could not be read",
     ),
     "no zip": (".npz", raw(b"PK\x03\x04" + b"\0" * 100), "could not be read"),

@@ -28,6 +28,7 @@ LAYERS = {
     "_sides": 1,
     "_registry": 1,
     "_parts": 2,
+    "_arrays": 2,
     "distributions": 3,
     "estimators": 3,
     "schedules": 3,

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_vae import _checks
+from keras_vae import _arrays, _checks
 from keras_vae.data import base
 from keras_vae.data.base import ArrayExamples, Examples, FileExamples, Indexed, Source
 
@@ -33,6 +33,7 @@ def npy(path: Path, missing: bool = False) -> Source:
     """
     mode = "r" if path.stat().st_size > base.IN_MEMORY else None
     with base.readable(path):
+        _arrays.check_npy(path)
         loaded = np.load(path, mmap_mode=mode, allow_pickle=False)
     return Source(path.stem, Indexed(_examples(str(path), loaded, missing)))
 
@@ -43,6 +44,8 @@ def npz(path: Path, missing: bool = False) -> Source:
     Raises:
         ValueError, TypeError: if the file is damaged, or as `mapping`.
     """
+    with base.readable(path):
+        _arrays.check_npz(path)
     with base.readable(path), np.load(path, allow_pickle=False) as archive:
         keys = [key for key in archive.files if key in _KNOWN] or archive.files
         loaded = {key: archive[key] for key in keys}

@@ -1,5 +1,6 @@
 """Folders of image files, decoded as they are needed."""
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -7,10 +8,15 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from keras_vae import _checks
 from keras_vae._types import Tensor
 from keras_vae.data.base import Examples, Indexed, Source
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif")
+#: What files of these names may hold. Pillow would run Ghostscript for others.
+FORMATS = ("PNG", "JPEG", "BMP", "DIB", "GIF", "TIFF", "WEBP")
+#: Of one image, 8192 x 8192. An image that is mostly one colour is a thousandth of that as a file.
+MOST_PIXELS = 2**26
 #: Folder names that stand for splits, in any case; any other sub-folder is a class.
 SPLITS = {"train": ("train",), "validation": ("validation", "val", "valid"), "test": ("test",)}
 _DEEP = ("I", "I;16", "I;16B", "I;16L", "I;16N")
@@ -36,10 +42,22 @@ class ImageExamples(Examples):
         """Returns the images at `index` (B,), (B, H, W, C) uint8."""
 
         def read(places: np.ndarray) -> np.ndarray:
-            return np.stack([decoded(self.paths[place], self.event_shape) for place in places])
+            return np.stack([_again(self.paths[place], self.event_shape) for place in places])
 
         images = tf.numpy_function(read, [index], tf.uint8, stateful=False)
         return tf.ensure_shape(images, (None, *self.event_shape))
+
+
+def _again(path: Path, shape: tuple[int, ...]) -> np.ndarray:
+    """Returns `decoded`; the error for a file that is gone by now is found in a graph's errors."""
+    try:
+        return decoded(path, shape)
+    except Exception as error:  # damaged images raise errors of many kinds
+        mark = _checks.MARK
+        raise ValueError(
+            f"{mark} The image {path} could no longer be read ({_checks.brief(error)}); expected "
+            f"the files that were there at the start. Put it back, and begin again. {mark}"
+        ) from error
 
 
 def decoded(path: Path, shape: tuple[int, ...]) -> np.ndarray:
@@ -51,7 +69,7 @@ def decoded(path: Path, shape: tuple[int, ...]) -> np.ndarray:
     from PIL import Image, ImageOps
 
     height, width, channels = shape
-    with Image.open(path) as file:
+    with _opened(path) as file:
         file.draft(None, (2 * max(height, width),) * 2)  # a JPEG may be decoded smaller
         image: Image.Image = ImageOps.exif_transpose(file)
         if image.mode in _DEEP:
@@ -160,17 +178,27 @@ def _sound(files: list[Path], skip_corrupt: bool) -> list[tuple[Path, tuple[int,
                 continue
             raise ValueError(
                 f"The image {path} could not be decoded ({error}); expected a whole image file of "
-                "less than 179 million pixels. Remove it, or leave such files out with "
+                f"at most {MOST_PIXELS:,} pixels. Remove it, or leave such files out with "
                 "skip_corrupt=True."
             ) from error
     return kept
 
 
-def _measured(path: Path) -> tuple[tuple[int, int], int]:
-    """Returns the (height, width) of a file's image as it stands, and its channels."""
+def _opened(path: Path) -> Any:
+    """Returns a file's image, of which nothing is decoded yet."""
     from PIL import Image
 
-    with Image.open(path) as image:
+    Image.init()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        return Image.open(path, formats=[name for name in FORMATS if name in Image.OPEN])
+
+
+def _measured(path: Path) -> tuple[tuple[int, int], int]:
+    """Returns the (height, width) of a file's image as it stands, and its channels."""
+    with _opened(path) as image:
+        if image.width * image.height > MOST_PIXELS:
+            raise ValueError(f"it has {image.width} x {image.height} pixels")
         size, grey = (image.height, image.width), image.mode in _GREY
         if image.getexif().get(_ORIENTATION) in _ON_THEIR_SIDE:
             size = size[::-1]

@@ -12,8 +12,13 @@ import tensorflow as tf
 from keras_vae.data import base
 from keras_vae.data.base import ArrayExamples, Indexed, Source, Split, Streamed
 
-#: Rows that are read at a time where a table is streamed.
-ROWS = 2**14
+#: Rows that are read at a time, and values.
+ROWS, VALUES = 2**14, 2**24
+#: The most columns, and bytes of a line of text.
+MOST_COLUMNS, MOST_LINE = 2**17, 2**24
+#: A parquet file that takes more memory than `base.IN_MEMORY` may hold this many times its bytes.
+MOST_EXPANSION = 100
+_CHUNK = 2**20
 
 
 def read(path: Path, missing: bool = False) -> Source:
@@ -28,9 +33,10 @@ def read(path: Path, missing: bool = False) -> Source:
     columns: tuple[str, ...] = ()
     count = 0
     with base.readable(path):
+        small = check(path) <= base.IN_MEMORY
         for table in _tables(path):
             count, columns = count + len(table), tuple(map(str, table.columns))
-            if path.stat().st_size <= base.IN_MEMORY:
+            if small:
                 held.append(_numbers(table))
     split: Split
     if held:
@@ -48,7 +54,53 @@ def numbers(path: Path) -> np.ndarray:
         ValueError: as `read`.
     """
     with base.readable(path):
+        check(path)
         return np.concatenate([_numbers(table) for table in _tables(path)])
+
+
+def check(path: Path) -> int:
+    """Returns about how many bytes a table takes in memory.
+
+    Raises:
+        ValueError: for lines, columns or rows that are too many.
+    """
+    return _check_parquet(path) if path.suffix.lower() == ".parquet" else _check_lines(path)
+
+
+def _check_lines(path: Path) -> int:
+    since = 0
+    with path.open("rb") as file:
+        while part := file.read(_CHUNK):
+            last = max(part.rfind(b"\n"), part.rfind(b"\r"))
+            since = since + len(part) if last < 0 else len(part) - last - 1
+            if since > MOST_LINE:
+                raise ValueError(f"a line is longer than {MOST_LINE:,} bytes")
+    return path.stat().st_size
+
+
+def _check_parquet(path: Path) -> int:
+    import pyarrow.parquet
+
+    with pyarrow.parquet.ParquetFile(path) as file:
+        rows, columns = file.metadata.num_rows, file.metadata.num_columns
+    _check_columns(columns)
+    taken = 4 * rows * columns
+    if taken > max(base.IN_MEMORY, MOST_EXPANSION * path.stat().st_size):
+        raise ValueError(f"its {rows:,} rows would take {taken:,} bytes, far more than the file")
+    return taken
+
+
+def _check_columns(count: int) -> None:
+    if count > MOST_COLUMNS:
+        raise ValueError(
+            f"there are {count:,} columns, and at most {MOST_COLUMNS:,} are read: wider examples "
+            "go into a .npy file"
+        )
+
+
+def _rows(columns: int) -> int:
+    """Returns how many rows of a table are read at a time."""
+    return max(1, min(ROWS, VALUES // max(1, columns)))
 
 
 def _streamed(path: Path, count: int, columns: int) -> Streamed:
@@ -85,10 +137,12 @@ def _csv(path: Path) -> Iterator[Any]:
     import pandas
 
     with path.open(newline="", encoding="utf-8-sig") as file:
-        _check_header(next(csv.reader(file), []))
+        names = next(csv.reader(file), [])
+    _check_columns(len(names))
+    _check_header(names)
     with warnings.catch_warnings():
         warnings.simplefilter("error", pandas.errors.ParserWarning)  # fields that would be lost
-        with pandas.read_csv(path, chunksize=ROWS, index_col=False) as reader:
+        with pandas.read_csv(path, chunksize=_rows(len(names)), index_col=False) as reader:
             yield from reader
 
 
@@ -118,7 +172,7 @@ def _parquet(path: Path) -> Iterator[Any]:
     import pyarrow.parquet
 
     with pyarrow.parquet.ParquetFile(path) as file:
-        for batch in file.iter_batches(ROWS):
+        for batch in file.iter_batches(_rows(file.metadata.num_columns)):
             yield batch.to_pandas()
 
 
