@@ -1,5 +1,6 @@
 """`VAE`: a Keras model composed of encoder, latent model, decoder, likelihood and objective."""
 
+import os
 import struct
 import zipfile
 import zlib
@@ -11,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_vae import _archive, _checks, _registry, _sides, conditions, networks
+from keras_vae import _archive, _checks, _files, _registry, _sides, conditions, networks
 from keras_vae._registry import PACKAGE
 from keras_vae._types import Given, NetworkInput, Tensor
 from keras_vae._version import FORMAT, __version__
@@ -338,6 +339,29 @@ class VAE(Scoring, Training):
             "Keras's export would write `call` alone; use keras_vae.export.saved_model(vae, path), "
             "which writes encode, decode, reconstruct, sample, elbo and log_likelihood."
         )
+
+    def save(
+        self, filepath: Any, overwrite: bool = True, zipped: bool | None = None, **kwargs: Any
+    ) -> None:
+        """Saves the model as Keras does, but a `.keras` file is whole or not there.
+
+        Args:
+            filepath: A path that ends in .keras, or what else Keras takes.
+            overwrite: Whether to replace a file without asking.
+            zipped: As in Keras.
+            kwargs: As in Keras.
+
+        Raises:
+            OSError: if it cannot be written; what was there stays.
+        """
+        target = Path(filepath) if isinstance(filepath, (str, os.PathLike)) else None
+        local = target is not None and target.suffix == ".keras" and "://" not in str(filepath)
+        asks = target is not None and target.exists() and not overwrite
+        if target is None or not local or asks or zipped is False:
+            super().save(filepath, overwrite, zipped, **kwargs)
+        else:
+            with _files.beside(target) as part:
+                super().save(part, zipped=zipped, **kwargs)
 
     def get_config(self) -> dict[str, Any]:
         """Returns what `from_config` composes the same model from."""

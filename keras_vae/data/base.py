@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from keras_vae import _checks
 from keras_vae._types import Tensor
 
 #: Bytes of a window within which a stream is shuffled, and its most examples.
@@ -333,6 +334,19 @@ def readable(path: Path) -> Iterator[None]:
         raise ValueError(
             f"{path} could not be read ({' '.join(str(error).split())}); expected a whole file of "
             "numbers, written without pickles."
+        ) from error
+
+
+@contextlib.contextmanager
+def still_readable(path: Path) -> Iterator[None]:
+    """Turns what goes wrong in reading a file anew into a sentence that a graph's error carries."""
+    try:
+        yield
+    except Exception as error:
+        mark = _checks.MARK
+        raise ValueError(
+            f"{mark} {path} could no longer be read ({_checks.brief(error)}); expected the files "
+            f"that were there at the start. Put it back, and begin again. {mark}"
         ) from error
 
 

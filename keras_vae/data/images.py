@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_vae import _checks
 from keras_vae._types import Tensor
-from keras_vae.data.base import Examples, Indexed, Source
+from keras_vae.data.base import Examples, Indexed, Source, still_readable
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif")
 #: What files of these names may hold. Pillow would run Ghostscript for others.
@@ -42,22 +41,14 @@ class ImageExamples(Examples):
         """Returns the images at `index` (B,), (B, H, W, C) uint8."""
 
         def read(places: np.ndarray) -> np.ndarray:
-            return np.stack([_again(self.paths[place], self.event_shape) for place in places])
+            return np.stack([self._read(self.paths[place]) for place in places])
 
         images = tf.numpy_function(read, [index], tf.uint8, stateful=False)
         return tf.ensure_shape(images, (None, *self.event_shape))
 
-
-def _again(path: Path, shape: tuple[int, ...]) -> np.ndarray:
-    """Returns `decoded`; the error for a file that is gone by now is found in a graph's errors."""
-    try:
-        return decoded(path, shape)
-    except Exception as error:  # damaged images raise errors of many kinds
-        mark = _checks.MARK
-        raise ValueError(
-            f"{mark} The image {path} could no longer be read ({_checks.brief(error)}); expected "
-            f"the files that were there at the start. Put it back, and begin again. {mark}"
-        ) from error
+    def _read(self, path: Path) -> np.ndarray:
+        with still_readable(path):
+            return decoded(path, self.event_shape)
 
 
 def decoded(path: Path, shape: tuple[int, ...]) -> np.ndarray:

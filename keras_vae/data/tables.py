@@ -105,8 +105,9 @@ def _rows(columns: int) -> int:
 
 def _streamed(path: Path, count: int, columns: int) -> Streamed:
     def chunks() -> Iterator[np.ndarray]:
-        for table in _tables(path):
-            yield _numbers(table)
+        with base.still_readable(path):
+            for table in _tables(path):
+                yield _numbers(table)
 
     def stream(start: int, stop: int) -> tf.data.Dataset:
         spec = tf.TensorSpec((None, columns), tf.float32)

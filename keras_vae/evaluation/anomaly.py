@@ -276,5 +276,6 @@ def write(
     rows.writerows(zip(*columns.values(), strict=True))
     said = json.dumps(facts, indent=2) + "\n"
     path.parent.mkdir(parents=True, exist_ok=True)
-    _files.write(path.with_suffix(".json"), lambda file: file.write(said.encode()))
-    _files.write(path, lambda file: file.write(text.getvalue().encode()))
+    with _files.beside(path) as part, _files.beside(path.with_suffix(".json")) as beside:
+        beside.write_bytes(said.encode())
+        part.write_bytes(text.getvalue().encode())
