@@ -301,13 +301,33 @@ def _size(path: Path, array: Any) -> int:
 
 @contextlib.contextmanager
 def allocating(path: Path, stored: int) -> Iterator[None]:
-    """Refuses weights, made within, that are far more than the file holds, before they are made.
+    """Refuses weights, made within, that are far more than a file holds, before they are made.
 
     Args:
         path: The file, for the message.
         stored: The bytes of its weights.
     """
-    most, made = FREE + MOST_COPIES * stored, 0
+    most = FREE + MOST_COPIES * stored
+    sentence = (
+        f"{path} describes weights of more than {most:,} bytes, such as one of shape {{}}, and "
+        f"holds {stored:,} bytes of them; {_TRUST}"
+    )
+    with weights_of_at_most(most, sentence):
+        yield
+
+
+@contextlib.contextmanager
+def weights_of_at_most(most: int, sentence: str) -> Iterator[None]:
+    """Raises before the weight is made with which those made within are too many.
+
+    Args:
+        most: Bytes of all of them.
+        sentence: What is raised; `{}` stands for the shape of the last.
+
+    Raises:
+        RefusedError: as said.
+    """
+    made = 0
 
     def creator(next_creator: Callable[..., Any], **options: Any) -> Any:
         nonlocal made
@@ -316,11 +336,8 @@ def allocating(path: Path, stored: int) -> Iterator[None]:
             with tf.Graph().as_default():  # says the shape, and computes nothing
                 value = tf.convert_to_tensor(initial())
             made += (value.shape.num_elements() or 0) * value.dtype.size
-        if made > most:
-            raise RefusedError(
-                f"{path} describes weights of more than {most:,} bytes, such as one of shape "
-                f"{tuple(value.shape)}, and holds {stored:,} bytes of them; {_TRUST}"
-            )
+            if made > most:
+                raise RefusedError(sentence.replace("{}", str(tuple(value.shape))))
         return next_creator(**options)
 
     with tf.variable_creator_scope(creator):

@@ -1,5 +1,6 @@
 """The command line: parse, resolve names, call the library."""
 
+import math
 import os
 import sys
 import warnings
@@ -41,6 +42,8 @@ app = typer.Typer(
 console = rich.console.Console()
 #: In one picture; more take minutes to draw, and nobody looks at them.
 MOST_IMAGES = 1024
+#: In one array of one file; more do not fit into memory, and can be drawn by several seeds.
+MOST_VALUES = 2**28
 #: An imputation of a smaller effective sample size is said to be poor.
 FEW_SAMPLES = 10.0
 #: The exit status when other workers were lost or never came, as sysexits.h has it (EX_TEMPFAIL).
@@ -178,7 +181,9 @@ def sample(
     exported = source / runs.SAVED_MODEL
     model = _open_saved_model(exported if exported.is_dir() else source)
     drawing = model.signatures["sample"]
-    _check_events(output, drawing.structured_outputs["mean"].shape[1:])
+    event_shape = drawing.structured_outputs["mean"].shape[1:]
+    _check_events(output, event_shape)
+    _check_values(n, event_shape)
     pair = tf.constant(_checks.seed_pair(seed))
     sides = _condition(drawing, condition)
     drawn = {name: x.numpy() for name, x in drawing(n=tf.constant(n), seed=pair, **sides).items()}
@@ -211,6 +216,7 @@ def interpolate(
     """Decodes lines between codes; see `_options.INTERPOLATE`."""
     _check_file(output, _checks.integer("n", n) * _checks.integer("steps", steps, 2))
     vae, x, events = _test_examples(run, output, 2 * n, data)
+    _check_values(n * steps, vae.event_shape)
     ends = [_sides.rows(events, slice(start, None, 2)) for start in range(2)]
     a, b = x[::2], x[1::2]
     means = vae.interpolate(ends[0], ends[1], steps)
@@ -383,6 +389,15 @@ def _check_events(path: Path, event_shape: Any) -> None:
     if path.suffix == ".png" and not plots.is_image(tuple(event_shape)):
         raise ValueError(
             f"Events of shape {tuple(event_shape)} are no images; expected --output FILE.npz."
+        )
+
+
+def _check_values(count: int, event_shape: Any) -> None:
+    most = MOST_VALUES // max(1, math.prod(event_shape))
+    if count > most:
+        raise ValueError(
+            f"{count} events of shape {tuple(event_shape)} are too many for a file; expected at "
+            f"most {most}. Choose fewer, and make several files by --seed."
         )
 
 

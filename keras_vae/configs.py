@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_vae import _checks, _registry, networks, schedules
+from keras_vae import _archive, _checks, _registry, networks, schedules
 from keras_vae import data as datasets
 from keras_vae.data import Data, Source, Split
 from keras_vae.model import VAE
@@ -27,6 +27,12 @@ _PARTS = ("likelihood", "network", "posterior", "prior", "objective")
 Strategy = str | dict[str, Any]
 #: Letters of a JSON file.
 MOST_JSON = 2**23
+#: Bytes of the weights of a model, and what is said of more.
+MOST_WEIGHTS = 2**33
+TOO_LARGE = (
+    f"The weights of the model take more than {MOST_WEIGHTS:,} bytes, with one of shape {{}}; "
+    "expected fewer. Choose a smaller network, or fewer latent dimensions or components."
+)
 #: What the command line may condition a model on.
 CONDITIONS = ("labels",)
 #: How messages name what a field may hold.
@@ -338,7 +344,8 @@ def compiled(config: Config, data: Data) -> VAE:
     """
     parts = {part: getattr(config, part) for part in _PARTS}
     parts |= {"condition": condition(config, data), "missing": config.missing}
-    vae = VAE(data.event_shape, config.latent_dim, seed=config.seed, **parts)
+    with _archive.weights_of_at_most(MOST_WEIGHTS, TOO_LARGE):
+        vae = VAE(data.event_shape, config.latent_dim, seed=config.seed, **parts)
     likelihood = vae.likelihood
     if _NESTED[data.support] > _NESTED.get(likelihood.support, 2):
         raise ValueError(
