@@ -190,7 +190,7 @@ class Fuzz:
                 file.write("\n".join(",".join(map(str, row)) for row in rows).encode())
             elif path.suffix.lower() == ".npz":
                 names = ["x", "y", "train", "test", "x_train", "labels", "trian", "../x"]
-                np.savez(file, **{self.pick(names): self.array() for _ in range(2)}, x=made)
+                np.savez(file, **{"x": made, self.pick(names): self.array()})
             else:
                 np.save(file, made)
         if self.rng.random() < 0.3:

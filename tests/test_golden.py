@@ -81,3 +81,14 @@ def test_a_config_of_a_newer_version_is_refused_where_keras_reads_it():
     config = {**kv.VAE((6,), 2, network="dense:widths=[4]").get_config(), "format": FORMAT + 1}
     with pytest.raises(ValueError, match=f"reads formats up to {FORMAT}. Upgrade"):
         kv.VAE.from_config(config)
+
+
+def test_a_model_of_then_opens_under_a_strategy(two_replicas):
+    x, _ = MAKE["examples"]("plain")
+    path = GOLDEN / str(FORMAT) / "plain.keras"
+    alone = kv.load(path)
+    with two_replicas.scope():
+        vae = kv.load(path)
+    for one, other in zip(alone.weights, vae.weights, strict=True):
+        np.testing.assert_array_equal(one, other)
+    vae.fit(x, batch_size=4, verbose=0)
