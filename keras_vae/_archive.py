@@ -26,7 +26,7 @@ MOST_MEMBERS, _DIRECTORY, _CHUNK = 1000, 2**20, 2**18
 MOST_JSON = 2**23
 #: How deep a config may be nested; models within models have about 10 levels each.
 DEEPEST = 100
-#: Compressed, a member may be this many times larger than it is stored, or this many bytes.
+#: All members may be this many times larger than they are stored, or this many bytes.
 MOST_EXPANSION, FREE = 20, 2**24
 #: Groups and arrays of the weights.
 MOST_OBJECTS = 100_000
@@ -98,6 +98,10 @@ def _members(path: Path, archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]
         raise RefusedError(f"{path} holds {len(members)} members; {_TRUST}")
     for member in members:
         _check_member(path, member)
+    held = sum(member.file_size for member in members)
+    stored = sum(member.compress_size for member in members)
+    if held > max(FREE, MOST_EXPANSION * stored):
+        raise RefusedError(f"{path} holds {held:,} bytes in {stored:,}; {_TRUST}")
     found = {member.filename: member for member in members}
     for name in (_CONFIG, _METADATA, _WEIGHTS):
         if name not in found:
@@ -122,12 +126,6 @@ def _check_member(path: Path, member: zipfile.ZipInfo) -> None:
     if linked or member.flag_bits & 1 or member.compress_type not in kinds:
         raise RefusedError(
             f"{path} holds {name} as a link, encrypted or oddly compressed; {_TRUST}"
-        )
-    most = max(FREE, MOST_EXPANSION * member.compress_size)
-    if member.file_size > most:
-        raise RefusedError(
-            f"{path} holds {name} of {member.file_size:,} bytes in {member.compress_size:,}; "
-            f"{_TRUST}"
         )
     if member.filename.endswith(".json") and member.file_size > MOST_JSON:
         raise RefusedError(f"{path} holds {name} of {member.file_size:,} bytes; {_TRUST}")

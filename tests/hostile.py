@@ -107,6 +107,11 @@ def bomb(name, count):
     return make
 
 
+def small_bombs(good, path):
+    parts = {f"assets/{n}": b"\0" * 2**22 for n in range(20)}
+    return write(path, {**members(good), **parts}, zipfile.ZIP_DEFLATED)
+
+
 def many(good, path):
     return write(path, {**members(good), **{f"assets/{n}": b"" for n in range(40_000)}})
 
@@ -256,6 +261,7 @@ KERAS = {
     "bomb of config": (bomb("config.json", 2**26), "bytes"),
     "bomb of metadata": (bomb("metadata.json", 2**24), "bytes"),
     "bomb of assets": (bomb("assets/a", 2**27), "bytes in"),
+    "many small bombs": (small_bombs, "bytes in"),
     "many members": (many, "directory|members"),
     "odd compression": (lzma, "oddly compressed"),
     "nest": (parts_with(config__json=b"[" * 100_000), "deep|damaged"),
@@ -271,6 +277,10 @@ KERAS = {
     "load_model": (named("keras.saving", "function", "load_model"), "not registered"),
     "TFSMLayer": (layer("keras.layers", "TFSMLayer", {"filepath": "x"}), "code"),
     "torch": (layer("keras.layers", "TorchModuleWrapper", {"module": "x"}), "code"),
+    "vocabulary": (
+        layer("keras.layers", "StringLookup", {"vocabulary": "/etc/passwd"}),
+        "damaged",
+    ),
     "marshalled": (named(None, "__lambda__", {"value": "x"}), "code"),
     "legacy lambda": (layer(None, "Lambda", {"function": "x"}), "code"),
     "wide words": (
