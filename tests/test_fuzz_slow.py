@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import io
 import json
+import math
 import random
 import shlex
 import signal
@@ -185,7 +186,11 @@ class Fuzz:
         made = self.array()
         with path.open("wb") as file:
             if path.suffix == ".csv":
-                table = made.reshape(len(made), -1) if made.ndim else made.reshape(1, 1)
+                table = (
+                    made.reshape(len(made), math.prod(made.shape[1:]))
+                    if made.ndim
+                    else made[None, None]
+                )
                 rows = [["a", "b", "c"], *table.tolist()]
                 file.write("\n".join(",".join(map(str, row)) for row in rows).encode())
             elif path.suffix.lower() == ".npz":
