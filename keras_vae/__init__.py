@@ -26,7 +26,8 @@ from keras_vae import (
 )
 from keras_vae._registry import register
 from keras_vae._version import __version__
-from keras_vae.model import VAE, load
+from keras_vae.loading import load
+from keras_vae.model import VAE
 
 __all__ = [
     "VAE",

@@ -1,9 +1,6 @@
 """`VAE`: a Keras model composed of encoder, latent model, decoder, likelihood and objective."""
 
 import os
-import struct
-import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -29,8 +26,6 @@ from keras_vae.training import Training
 
 #: Examples at a time, of arrays.
 _CHUNK = 256
-#: What a damaged archive raises, beside the rest.
-_DAMAGED = (zipfile.BadZipFile, zlib.error, NotImplementedError, struct.error)
 #: What `fit_prior` copies, besides the posterior.
 _PARTS = ("encoder", "decoder", "likelihood", "objective", "sampling")
 
@@ -354,14 +349,32 @@ class VAE(Scoring, Training):
         Raises:
             OSError: if it cannot be written; what was there stays.
         """
-        target = Path(filepath) if isinstance(filepath, (str, os.PathLike)) else None
-        local = target is not None and target.suffix == ".keras" and "://" not in str(filepath)
-        asks = target is not None and target.exists() and not overwrite
-        if target is None or not local or asks or zipped is False:
+        target = _local(filepath, ".keras", overwrite)
+        if target is None or zipped is False:
             super().save(filepath, overwrite, zipped, **kwargs)
         else:
             with _files.beside(target) as part:
                 super().save(part, zipped=zipped, **kwargs)
+
+    def save_weights(
+        self, filepath: Any, overwrite: bool = True, max_shard_size: float | None = None
+    ) -> None:
+        """Saves all weights as Keras does, but a file is whole or not there.
+
+        Args:
+            filepath: A path that ends in .weights.h5, or what else Keras takes.
+            overwrite: Whether to replace a file without asking.
+            max_shard_size: As in Keras, GB; several files are written in place.
+
+        Raises:
+            OSError: if it cannot be written; what was there stays.
+        """
+        target = _local(filepath, ".weights.h5", overwrite)
+        if target is None or max_shard_size is not None:
+            super().save_weights(filepath, overwrite, max_shard_size)
+        else:
+            with _files.beside(target) as part:
+                super().save_weights(part)
 
     def get_config(self) -> dict[str, Any]:
         """Returns what `from_config` composes the same model from."""
@@ -398,44 +411,16 @@ class VAE(Scoring, Training):
         return vae
 
 
-def load(path: Any) -> VAE:
-    """Returns the VAE saved at `path`, a `.keras` file written by `vae.save`.
+def _local(path: Any, suffix: str, overwrite: bool) -> Path | None:
+    """Returns the path of a file to write beside and rename; None where Keras is to do it.
 
-    The file is checked before anything is made of it: its members and their sizes, its classes,
-    and that it asks for no more weights than it holds. docs/files.md says what that is worth.
-
-    Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if it is damaged, was written by a newer version, needs a class that is not
-            imported, or holds something else, such as code.
+    That is what is no path here, and what it would ask about.
     """
-    file = Path(path)
-    if not file.is_file():
-        raise FileNotFoundError(
-            f"There is no file {file}; expected a .keras file that vae.save wrote."
-        )
-    if not zipfile.is_zipfile(file):
-        raise ValueError(f"{file} is damaged or no .keras file; expected one that vae.save wrote.")
-    try:
-        config, stored = _archive.check(file)
-        _check_is_vae(file, config)
-        with _archive.allocating(file, stored):
-            model = keras.saving.load_model(file)
-    except _archive.RefusedError:
-        raise
-    except (*_checks.UNREADABLE, *_DAMAGED) as error:
-        raise ValueError(
-            f"{file} is damaged, or needs a class that is not imported ({_checks.brief(error)}). "
-            "Import the module that registers the class, or take an earlier file."
-        ) from error
-    return model
-
-
-def _check_is_vae(file: Path, config: dict[str, Any]) -> None:
-    made = keras.saving.get_registered_object(config.get("registered_name"))
-    if not isinstance(made, type) or not issubclass(made, VAE):
-        shown = _checks.brief(config.get("class_name"), 60)
-        raise _archive.RefusedError(f"{file} holds a {shown}; expected a keras_vae.VAE.")
+    if not isinstance(path, (str, os.PathLike)) or "://" in str(path):
+        return None
+    target = Path(path)
+    asks = target.exists() and not overwrite
+    return target if target.name.endswith(suffix) and not asks else None
 
 
 class _Rows:

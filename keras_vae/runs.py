@@ -40,7 +40,8 @@ from keras_vae import (
 from keras_vae import data as datasets
 from keras_vae.configs import Config
 from keras_vae.data import Data
-from keras_vae.model import VAE, load
+from keras_vae.loading import load
+from keras_vae.model import VAE
 
 CONFIG, MODEL, SAVED_MODEL = "config.json", "model.keras", "saved_model"
 #: How many test examples figures and gaps are made of, and how many are too few for gaps.

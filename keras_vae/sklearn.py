@@ -21,7 +21,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from keras_vae import _checks, _registry, configs
 from keras_vae.data.base import ArrayExamples, Indexed
-from keras_vae.model import VAE, load
+from keras_vae.loading import load
+from keras_vae.model import VAE
 
 #: What is accepted without a copy; other numbers become the first.
 _DTYPES = (np.float64, np.float32)

@@ -55,6 +55,7 @@ LAYERS = {
     "evaluation": 13,
     "export": 13,
     "filling": 13,
+    "loading": 13,
     "callbacks": 14,
     "recipes": 14,
     "configs": 14,

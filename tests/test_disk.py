@@ -137,6 +137,8 @@ def test_on_a_full_disk_a_model_is_saved_whole_or_not_at_all(full_disk):
         vae.save(path)
     with pytest.raises(OSError, match="other"):
         vae.save(full_disk / "other.keras")
+    with pytest.raises(OSError, match="weights"):
+        vae.save_weights(full_disk / "vae.weights.h5")
     with pytest.raises((OSError, tf.errors.OpError)):
         kv.export.saved_model(vae, full_disk / "exported")
     assert tree(full_disk) == before
