@@ -1,5 +1,6 @@
 """Steps that would break a model: found, counted and left out, without a look from outside."""
 
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -81,10 +82,12 @@ class Guard:
 
     def report(self, x: Tensor) -> tf.Operation:
         """Shows a batch that was left out to the watcher."""
+        own = weakref.ref(self)  # TensorFlow keeps such a function for ever
 
         def show(values: np.ndarray) -> None:
-            if self.watcher is not None:
-                self.watcher(values)
+            guard = own()
+            if guard is not None and guard.watcher is not None:
+                guard.watcher(values)
 
         return tf.group(tf.numpy_function(show, [x], []))
 

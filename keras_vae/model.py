@@ -319,11 +319,6 @@ class VAE(Scoring, Training):
             raise ValueError("data holds fewer than two examples; expected those trained on.")
         return np.concatenate(codes, 1)
 
-    def save(self, *args: Any, **kwargs: Any) -> None:
-        """Writes the model, optimiser and all, to a `.keras` file, as `keras.Model.save` does."""
-        self._maybe_symbolic_build()  # or a model that was never trained could not be loaded
-        super().save(*args, **kwargs)
-
     def export(self, *args: Any, **kwargs: Any) -> None:
         """Refuses: `keras_vae.export.saved_model(vae, path)` writes all signatures.
 
@@ -349,6 +344,7 @@ class VAE(Scoring, Training):
         Raises:
             OSError: if it cannot be written; what was there stays.
         """
+        self._maybe_symbolic_build()  # else a model that was never trained could not be loaded
         target = _local(filepath, ".keras", overwrite)
         if target is None or zipped is False:
             super().save(filepath, overwrite, zipped, **kwargs)

@@ -409,21 +409,6 @@ def table(rows: Mapping[str, str]) -> rich.table.Table:
     return table
 
 
-class _Clock(keras.callbacks.Callback):
-    """Adds the seconds since the start, and those before it, to every epoch's logs."""
-
-    def __init__(self, before: float) -> None:
-        super().__init__()
-        self._before = before
-
-    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        self._start = time.perf_counter() - self._before
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        if logs is not None:
-            logs["seconds"] = round(time.perf_counter() - self._start, 3)
-
-
 def _fit(
     vae: VAE, config: Config, data: Data, folder: Path, console: Any
 ) -> dict[str, list[float]]:
@@ -463,7 +448,7 @@ def _watchers(config: Config, data: Data, folder: Path) -> list[keras.callbacks.
             hparams=dataclasses.asdict(config),
         ),
         callbacks.CollapseWarning(),
-        _Clock(training_seconds(folder) or 0.0),
+        callbacks.Clock(training_seconds(folder) or 0.0),
         keras.callbacks.CSVLogger(str(folder / HISTORY), append=found is not None),
     ]
 

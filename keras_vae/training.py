@@ -238,6 +238,7 @@ class Training(Receiving):
         finally:
             for each in resuming:
                 each.end()
+            self.guard.watcher = None
             del self.__dict__["fit_data"]
             self._initial_epoch = None  # of a checkpoint, which Keras would begin every `fit` at
 
