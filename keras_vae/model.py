@@ -344,7 +344,8 @@ class VAE(Scoring, Training):
         Raises:
             OSError: if it cannot be written; what was there stays.
         """
-        self._maybe_symbolic_build()  # else a model that was never trained could not be loaded
+        if self.compiled:  # with the optimiser's variables, or a file of before any training
+            self._maybe_symbolic_build()  # could not be loaded
         target = _local(filepath, ".keras", overwrite)
         if target is None or zipped is False:
             super().save(filepath, overwrite, zipped, **kwargs)
