@@ -60,12 +60,14 @@ def full_disk(place, tmp_path):
     mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)]
     if os.geteuid() or subprocess.run(mount, capture_output=True, check=False).returncode:
         pytest.skip("no file system can be mounted here")
-    shutil.copytree(place / "run", disk / "run")
-    with contextlib.suppress(OSError), (disk / "filling").open("wb", buffering=0) as file:
-        while True:
-            file.write(b"x" * 512)
-    yield disk
-    subprocess.run(["umount", str(disk)], check=True)
+    try:
+        shutil.copytree(place / "run", disk / "run")
+        with contextlib.suppress(OSError), (disk / "filling").open("wb", buffering=0) as file:
+            while True:
+                file.write(b"x" * 512)
+        yield disk
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
 
 
 @contextlib.contextmanager

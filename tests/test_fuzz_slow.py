@@ -114,7 +114,7 @@ class Fuzz:
         if name not in ("train", "launch"):
             # Evaluating writes into a run, which is no run to be kept.
             run = (self.new if name == "evaluate" else self.place) / "run"
-            line.append(str(run) if self.rng.random() < 0.7 else self.value("data"))
+            line.append(str(run) if self.rng.random() < 0.5 else self.value("data"))
         options = OPTIONS[name].split()
         for option in self.rng.sample(options, k=min(self.rng.randrange(1, 4), len(options))):
             line.append(f"--{option}")
