@@ -80,6 +80,17 @@ def one_of(name: str, received: object, known: Sequence[object]) -> Any:
     )
 
 
+def flag(name: str, received: object, expected: str = "True or False") -> bool:
+    """Returns `received`, True or False.
+
+    Raises:
+        TypeError: if it is anything else; the message says what is `expected`.
+    """
+    if not isinstance(received, (bool, np.bool_)):
+        raise TypeError(f"{name} is {received!r} ({type(received).__name__}); expected {expected}.")
+    return bool(received)
+
+
 def integer(name: str, received: object, minimum: int = 1, maximum: int | None = None) -> int:
     """Returns `received` as an int of at least `minimum` and at most `maximum`.
 

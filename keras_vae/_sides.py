@@ -12,6 +12,7 @@ EXPECTED = {
     "condition": "a condition for each example",
     "mask": "1 where an entry was observed (n, ...)",
 }
+MASK = "1 where an entry was observed and 0 where it is missing"
 #: Key -> what to do about one that is missing, and about one that is not taken.
 REMEDIES = {
     "offset": (
@@ -99,23 +100,37 @@ def condition_of(x: Any, n: int) -> np.ndarray | None:
     return held[np.arange(n) % len(held)]
 
 
+def check_mask(mask: Any, x_shape: tuple[int | None, ...]) -> None:
+    """Raises where a mask, or its spec, has another shape than x, or holds no numbers.
+
+    Raises:
+        ValueError, TypeError: with what was expected.
+    """
+    if tf.as_dtype(mask.dtype) is tf.string:
+        raise TypeError(f"mask holds {tf.as_dtype(mask.dtype).name}; expected {MASK}.")
+    shape = tf.TensorShape(mask.shape)
+    if not shape.is_compatible_with(x_shape):
+        raise ValueError(
+            f"mask has shape {tuple(shape)}; expected that of x, {tuple(x_shape)}, with {MASK}."
+        )
+
+
 def marked(x: np.ndarray, mask: Any = None) -> np.ndarray:
     """Returns x (n, E) as float32 with one and the same NaN for every entry that is missing.
 
     Args:
         x: Numbers; NaN ones are missing.
-        mask: (n, E), 0 where an entry is missing, or None.
+        mask: (n, E), 1 where an entry was observed and 0 where it is missing, or None.
 
     Raises:
-        ValueError: for a mask of another shape.
+        ValueError, TypeError: for a mask of another shape, or that holds anything else.
     """
     lost = np.isnan(x)
     if mask is not None:
         mask = np.asarray(mask)
-        if mask.shape != x.shape:
-            raise ValueError(
-                f"mask has shape {mask.shape}; expected that of x, {x.shape}, with 1 where an "
-                "entry was observed."
-            )
-        lost |= mask <= 0
+        check_mask(mask, x.shape)
+        outside = mask[(mask != 0) & (mask != 1)]
+        if outside.size:
+            raise ValueError(f"mask holds {outside[0]:g}; expected {MASK}.")
+        lost |= mask == 0
     return np.where(lost, np.float32(np.nan), x.astype(np.float32))

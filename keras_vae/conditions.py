@@ -46,9 +46,14 @@ class Condition(Configurable):
             assert_values: Whether to fail on them; XLA cannot compile that.
 
         Raises:
-            ValueError: for values of another shape.
+            ValueError, TypeError: for values of another shape, or words.
         """
+        values = tf.convert_to_tensor(values)
+        if values.dtype == tf.string:
+            raise TypeError(f"condition holds {values.dtype.name}; {self.sentence()}")
         values = tf.cast(values, tf.float32)
+        if values.shape.rank is None:
+            values = tf.ensure_shape(values, (None, *self.shape))
         if values.shape.rank == len(self.shape) + 2 and values.shape[-1] == 1:
             values = tf.squeeze(values, -1)
         if values.shape.rank == 1 and self.shape == (1,):
@@ -67,7 +72,7 @@ class Condition(Configurable):
         """
         array = np.asarray(values)
         if array.dtype.kind not in "fiub":
-            raise TypeError(f"condition holds {array.dtype}; expected {self.words}.")
+            raise TypeError(f"condition holds {array.dtype}; {self.sentence()}")
         array = array.astype(np.float32)
         if array.shape == (count, *self.shape, 1):
             array = array[..., 0]
@@ -78,9 +83,7 @@ class Condition(Configurable):
         outside = np.argwhere(~np.asarray(self.contains(array)).reshape(array.shape))
         if len(outside):
             first = tuple(outside[0].tolist())
-            raise ValueError(
-                f"condition holds {array[first]:g}; expected {self.words}. {self.remedy}"
-            )
+            raise ValueError(f"condition holds {array[first]:g}; {self.sentence()}")
         return np.array(np.broadcast_to(array, (count, *self.shape)))
 
     def sentence(self) -> str:

@@ -1,5 +1,6 @@
 """Missing entries of x by self-normalised importance sampling, as a pure function of tensors."""
 
+import math
 from typing import Any, NamedTuple
 
 import tensorflow as tf
@@ -21,7 +22,8 @@ class Imputation(NamedTuple):
             frequent one, (n, E).
         stddev: The spread of the draws, (n, E); 0 where an entry was observed.
         draws: Draws of p(x_missing | x_observed), (R, n, E).
-        effective_sample_size: Of the importance weights, (n,), between 1 and the number of samples.
+        effective_sample_size: Of the importance weights, (n,), between 1 and the number of samples;
+            NaN where none is a number. Missing entries are NaN there in all of the above, too.
     """
 
     x: Any
@@ -103,10 +105,11 @@ def _added(
     """
     moments = estimators.add_weights(found.moments, log_weights)
     shape = tf.concat([tf.shape(log_weights), tf.ones([tf.rank(means) - 2], tf.int32)], 0)
-    share = tf.exp(tf.cast(log_weights, tf.float64) - moments.log_sum)
-    rest = tf.exp(found.moments.log_sum - moments.log_sum)
+    total = tf.where(moments.log_sum > -math.inf, moments.log_sum, 0.0)  # no weight yet: means of 0
+    share = tf.exp(tf.cast(log_weights, tf.float64) - total)
+    rest = tf.exp(found.moments.log_sum - total)
     share, rest = tf.cast(share, tf.float32), tf.cast(rest, tf.float32)
-    new = tf.reduce_sum(tf.reshape(share, shape) * means, 0)
+    new = tf.reduce_sum(tf.math.multiply_no_nan(means, tf.reshape(share, shape)), 0)
     kept = tf.reshape(rest, shape[1:]) * found.means
     gumbel = -tf.math.log(-tf.math.log(uniform))
     perturbed = tf.transpose(log_weights[..., None] + gumbel, [2, 0, 1])  # (R, S, B)
@@ -135,10 +138,17 @@ def _events(graph: Graph, chosen: Tensor, keys: Tensor, seed: Tensor, given: Giv
 
 
 def _filled(graph: Graph, x: Tensor, found: _Found, events: Tensor) -> Imputation:
-    """Returns the imputation, with the observed entries put back."""
+    """Returns the imputation, with the observed entries put back.
+
+    Where no sample has a weight that is a number, nothing is known: missing entries stay NaN.
+    """
     lost = tf.math.is_nan(x)
+    known = tf.math.is_finite(found.moments.log_sum)
+    known = tf.reshape(known, [-1, *[1] * len(x.shape[1:])])
+    filled = graph.likelihood.typical(found.means, tf.experimental.numpy.moveaxis(events, 1, 0))
+    filled = tf.where(known, filled, float("nan"))
+    events = tf.where(known[:, None], events, float("nan"))
     draws = tf.where(lost[:, None], events, x[:, None])
-    filled = graph.likelihood.typical(found.means, tf.experimental.numpy.moveaxis(draws, 1, 0))
     stddev = tf.where(lost, tf.math.reduce_std(draws, 1), 0.0)
     effective = tf.exp(2.0 * found.moments.log_sum - found.moments.log_sum_squares)
     return Imputation(tf.where(lost, filled, x), stddev, draws, tf.cast(effective, tf.float32))

@@ -107,7 +107,7 @@ class VAE(Scoring, Training):
         self.likelihood = _registry.get("likelihood", likelihood)
         self.objective = _registry.get("objective", objective)
         self.condition = conditions.get(condition)
-        self.missing = bool(missing)
+        self.missing = _checks.flag("missing", missing)
         self.latent = self._latent(latent, latent_dim, posterior, prior)
         self.sampling = Sampling(seed, name="sampling")
         self.sampling.build(None)

@@ -50,7 +50,10 @@ class Receiving(keras.Model):
 
     def _check_sides(self, x: Any, y: Any) -> None:
         """Raises where x, or its spec, comes with other side inputs than the model's."""
-        condition = self._side_inputs(x, y).get("condition")
+        sides = self._side_inputs(x, y)
+        if hasattr(sides.get("mask"), "shape"):
+            _sides.check_mask(sides["mask"], (None, *self.event_shape))
+        condition = sides.get("condition")
         if self.condition is not None and isinstance(condition, (np.ndarray, list)):
             self.condition.array(condition, len(condition))
 
@@ -63,7 +66,8 @@ class Receiving(keras.Model):
                 first = batch if alone else batch[0]
                 event = tf.cast(_sides.event_of(first), tf.float32)
                 if self.missing:
-                    event = self._marked(event, self._side_inputs(first).get("mask"))
+                    mask = self._side_inputs(first, _y_of(batch)).get("mask")
+                    event = self._marked(event, mask)
                 checks = [self._warn_of_grey(event, number)]
                 condition = self._condition_of(first, _y_of(batch))
                 if self.condition is not None:
@@ -95,13 +99,14 @@ class Receiving(keras.Model):
         first = batch[0] if isinstance(batch, tuple) else batch
         values = np.asarray(_sides.event_of(first))
         if self.missing:
-            values = _sides.marked(values, self._side_inputs(first).get("mask"))
+            sides = self._side_inputs(first, _y_of(batch))
+            values = _sides.marked(values, sides.get("mask"))
         self._check_support(values)
         condition = self._condition_of(first, _y_of(batch))
         if self.condition is not None:
             self.condition.array(condition, len(values))
         if self._may_be_grey():
-            _checks.whole_numbers(values, self.likelihood.short_name)
+            _checks.whole_numbers(_seen(values), self.likelihood.short_name)
         return batch
 
     def _check_support(self, x: np.ndarray) -> None:
@@ -199,7 +204,7 @@ class Receiving(keras.Model):
             self._check_shape(tuple(x.shape))
         x = tf.ensure_shape(tf.cast(x, tf.float32), (None, *self.event_shape))
         if self.missing:
-            x = self._marked(x, sides.get("mask"))
+            x = self._marked(x, sides.get("mask"), assert_values=not self.jit_compile)
         if weights is not None:
             weights = tf.reshape(tf.cast(weights, tf.float32), [-1])
         if not self.jit_compile:
@@ -207,11 +212,21 @@ class Receiving(keras.Model):
             weights = None if weights is None else _checks.assert_weights(weights)
         return Inputs(x, weights, self._given(sides))
 
-    def _marked(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """Returns x (B, E) with one and the same NaN for every entry that is missing."""
+    def _marked(self, x: Tensor, mask: Tensor | None, assert_values: bool = True) -> Tensor:
+        """Returns x (B, E) with one and the same NaN for every entry that is missing.
+
+        With `assert_values`, running it fails on a mask of anything but 0 and 1.
+        """
         lost = tf.math.is_nan(x)
         if mask is not None:
-            lost |= tf.ensure_shape(tf.cast(mask, tf.float32), (None, *self.event_shape)) <= 0.0
+            _sides.check_mask(mask, (None, *self.event_shape))
+            mask = tf.ensure_shape(tf.cast(mask, tf.float32), (None, *self.event_shape))
+            if assert_values:
+                inside = (mask == 0.0) | (mask == 1.0)
+                mask = _checks.assert_where(
+                    mask, inside, "mask", lambda: f"expected {_sides.MASK}."
+                )
+            lost |= tf.logical_not(mask > 0.0)
         return tf.where(lost, float("nan"), x)
 
     def _check_shape(self, received: tuple[Any, ...]) -> None:
@@ -219,6 +234,11 @@ class Receiving(keras.Model):
         fits = len(received) == len(self.event_shape) + 1
         if not fits or any(size not in (None, expected) for size, expected in sizes):
             raise ValueError(_checks.shape_message(received, self.event_shape))
+
+
+def _seen(x: np.ndarray) -> np.ndarray:
+    """Returns x with 0 for entries that are missing."""
+    return np.where(np.isnan(x), 0.0, x)
 
 
 def _y_of(batch: Any) -> Any:
@@ -273,11 +293,11 @@ def in_words() -> Iterator[None]:
     """
     try:
         yield
-    except tf.errors.OpError as error:
+    except (tf.errors.OpError, ValueError) as error:
         message = _checks.user_message(error)
         if message is not None:
             raise ValueError(message) from None
-        if distribute.worker_was_lost(error):
+        if isinstance(error, tf.errors.OpError) and distribute.worker_was_lost(error):
             raise ConnectionError(distribute.LOST) from error
         raise
 

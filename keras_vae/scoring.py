@@ -1,5 +1,6 @@
 """What a trained model says of data: bounds and estimates of log p(x), and missing entries."""
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -177,6 +178,14 @@ class Scoring(Inference):
         x = _sides.joined(x, condition=condition)
         name = f"impute {num_draws}"
         found = self._scored(name, function, x, num_samples, seed, batch_size)
+        unknown = int(np.isnan(found.x).reshape(len(found.x), -1).any(1).sum())
+        if unknown:
+            warnings.warn(
+                f"{unknown} of {len(found.x)} examples could not be imputed: log p of what was "
+                "observed is beyond float32, so missing entries stay NaN. Look for outliers among "
+                "what was observed.",
+                stacklevel=2,
+            )
         return found._replace(draws=np.moveaxis(found.draws, 1, 0))
 
     def prior_sample(

@@ -225,9 +225,7 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         return VAE((X.shape[1],), self.latent_dim, seed=seed, **parts)
 
     def _standardizes(self, vae: VAE) -> bool:
-        if not isinstance(self.standardize, (bool, np.bool_)):
-            raise TypeError(f"standardize is {self.standardize!r}; expected True or False.")
-        return bool(self.standardize) and vae.likelihood.support == "real"
+        return _checks.flag("standardize", self.standardize) and vae.likelihood.support == "real"
 
     def _checked(self, X: Any) -> np.ndarray:
         check_is_fitted(self, "model_")

@@ -255,6 +255,12 @@ def test_training_refuses_other_conditions(real):
         vae.fit(tf.data.Dataset.from_tensor_slices(real).batch(30), verbose=0)
     with pytest.raises(ValueError, match=r"condition has shape \(90, 2\)"):
         vae.fit(real, np.zeros((90, 2)), verbose=0)
+    words = tf.data.Dataset.from_tensor_slices((real, y.astype(str))).batch(30)
+    for data in ((words,), (real, y.astype(str))):
+        with pytest.raises(
+            TypeError, match="condition holds .*; expected classes as whole numbers"
+        ):
+            vae.fit(*data, verbose=0)
     wide = model("vector")
     with pytest.raises(ValueError, match=r"condition has shape \(90, 3\); expected \(90, 2\)"):
         wide.fit(real, np.zeros((90, 3)), verbose=0)
@@ -364,3 +370,17 @@ def test_one_row_per_class_and_one_latent_per_column():
     assert {"classes", "samples", "plane", "reconstructions", "interpolations"} <= set(figures)
     with pytest.raises(ValueError, match="expected classes"):
         kv.evaluation.conditional_samples(kv.VAE((6,), 2))
+
+
+def test_streams_of_unknown_shape_are_taken(real):
+    kinds = (tf.float32, tf.int32)
+    stream = tf.data.Dataset.from_generator(lambda: [(real, np.arange(90) % 3)], output_types=kinds)
+    fitted = model().fit(stream, verbose=0, steps_per_epoch=1)
+    assert np.isfinite(fitted.history["loss"]).all()
+
+
+def test_xla_refuses_unseen_classes_of_a_generator_in_words(real):
+    vae = model()
+    vae.compile("sgd", jit_compile=True)
+    with pytest.raises(ValueError, match="^condition holds 3; expected classes"):
+        vae.fit(((real, np.arange(90) % 4) for _ in range(2)), verbose=0, steps_per_epoch=1)

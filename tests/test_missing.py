@@ -9,6 +9,7 @@ from linear_gaussian import EVENT_SIZE, STDDEV, LinearGaussian
 from strategies import TABLE, compose, events
 
 import keras_vae as kv
+from keras_vae import imputation
 from keras_vae._types import Given, Inputs
 
 SEED = tf.constant([0, 0])
@@ -326,3 +327,79 @@ def test_both_at_once(real):
     assert np.isfinite(found.draws).all()
     masked = {"x": x, "condition": y, "mask": ~np.isnan(x)}
     np.testing.assert_array_equal(vae.impute(masked, 30, 4).x, found.x)
+
+
+WRONG_MASKS = {
+    "one axis": (np.ones(90), ValueError, r"mask has shape \(90,\); expected that of x"),
+    "too narrow": (np.ones((90, 5)), ValueError, r"mask has shape \(90, 5\); expected that of x"),
+    "fractions": (np.full((90, 6), 0.5), ValueError, "mask holds 0.5; expected 1 where an entry"),
+    "NaN": (np.full((90, 6), np.nan), ValueError, "mask holds nan; expected 1 where an entry"),
+    "words": (np.full((90, 6), "a"), TypeError, "mask holds string; expected 1 where an entry"),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG_MASKS)
+def test_masks_that_are_none_are_refused_in_words(real, wrong):
+    mask, error, words = WRONG_MASKS[wrong]
+    held, vae = {"x": real, "mask": mask}, model()
+    with pytest.raises(error, match=words):
+        vae.impute(held, 2)
+    for jit_compile in (False, True):
+        vae.compile("sgd", jit_compile=jit_compile)
+        stream = tf.data.Dataset.from_tensor_slices(held).batch(90)
+        generator = (each for each in [(held,)])
+        for data in (held, stream) if error is TypeError else (held, stream, generator):
+            with pytest.raises(error, match=words.replace("90", "(90|None)")):
+                vae.fit(data, verbose=0, steps_per_epoch=1)
+
+
+def test_missing_is_true_or_false():
+    with pytest.raises(TypeError, match="missing is 'false'.*expected True or False"):
+        kv.VAE((4,), 2, missing="false")
+
+
+def test_xla_takes_bits_and_conditions_with_missing_entries(real):
+    x, y = holes((real > 0).astype("float32")), np.arange(90) % 3
+    vae = model(likelihood="bernoulli", condition=3)
+    vae.compile("sgd", jit_compile=True)
+    stream = tf.data.Dataset.from_tensor_slices((x, y)).batch(30, drop_remainder=True)
+    for data in ((x, y), (stream,), (((x, y) for _ in range(2)),)):  # no warning of grey values
+        fitted = vae.fit(*data, verbose=0, steps_per_epoch=1)
+        assert np.isfinite(fitted.history["loss"]).all()
+
+
+def test_weights_of_zero_do_not_spoil_the_mean():
+    log_weights = [[-np.inf], [-np.inf]], [[0.0], [-np.inf]], [[1.0], [2.0]]
+    means = [[[5.0]], [[5.0]]], [[[1.0]], [[np.inf]]], [[[2.0]], [[3.0]]]
+    found = imputation._Found(
+        kv.estimators.no_weights(1), tf.zeros([1, 1]), tf.fill([1, 1], -np.inf), tf.zeros([1, 1, 1])
+    )
+    uniform, inputs = tf.fill([2, 1, 1], 0.5), tf.ones([2, 1, 1])
+    for weights, mean in zip(log_weights, means):
+        found = imputation._added(
+            found, tf.constant(weights, tf.float32), tf.constant(mean), uniform, inputs
+        )
+    expected = np.average([1.0, 2.0, 3.0], weights=np.exp([0.0, 1.0, 2.0]))
+    np.testing.assert_allclose(found.means, [[expected]], rtol=1e-6)
+
+
+def test_what_cannot_be_imputed_stays_missing_with_a_warning(real):
+    x = real[:5].copy()
+    x[:, 0], x[2, 1] = np.nan, 1e30
+    with pytest.warns(UserWarning, match="1 of 5 examples could not be imputed"):
+        found = model().impute(x, 10, 3)
+    rest = [0, 1, 3, 4]
+    for filled in (found.x, found.stddev, *found.draws):
+        assert np.isnan(filled[2, 0]) and np.isfinite(filled[rest]).all()
+    assert found.x[2, 1] == np.float32(1e30)
+
+
+def test_an_example_of_nothing_is_imputed_from_the_prior(incomplete):
+    known = incomplete[0]
+    nothing = np.full((1, EVENT_SIZE), np.nan)
+    found = known.vae.impute(nothing, 4000, 4000)
+    cov = known.weights @ known.weights.T + STDDEV**2 * np.eye(EVENT_SIZE)
+    np.testing.assert_allclose(found.stddev[0], np.sqrt(np.diag(cov)), rtol=0.1)
+    np.testing.assert_allclose(found.x[0], known.bias, atol=0.15)
+    one = known.vae.impute(nothing, 1, 1)
+    assert one.draws.shape == (1, 1, EVENT_SIZE) and one.effective_sample_size == pytest.approx(1.0)

@@ -145,7 +145,7 @@ def load(
     """
     batch_size = _checks.integer("batch_size", batch_size, maximum=2**31 - 1)
     seed = _checks.integer("seed", seed, 0, 2**63 - 1)
-    _check_flag("dequantize", dequantize, "True or False")
+    _checks.flag("dequantize", dequantize)
     found = find(
         source,
         image_size=image_size,
@@ -196,8 +196,8 @@ def find(
     missing: bool = False,
 ) -> Source:
     """Returns a data set as it was found, before it is split and batched; see `load`."""
-    _check_flag("skip_corrupt", skip_corrupt, "True or False")
-    _check_flag("missing", missing, "True or False")
+    _checks.flag("skip_corrupt", skip_corrupt)
+    _checks.flag("missing", missing)
     return _find(source, _side(image_size), skip_corrupt, download, missing)
 
 
@@ -223,14 +223,9 @@ def _side(image_size: Any) -> Any:
     return (sides * 2)[:2]
 
 
-def _check_flag(name: str, value: Any, expected: str) -> None:
-    if not isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{name} is {value!r} ({type(value).__name__}); expected {expected}.")
-
-
 def _labelled(name: str, labels: bool | None, splits: dict[str, Split]) -> bool:
     if labels is not None:
-        _check_flag("labels", labels, "True, False or None")
+        _checks.flag("labels", labels, "True, False or None")
     without = [split for split, part in splits.items() if not part.labelled]
     if labels and without:
         raise ValueError(
