@@ -1,7 +1,7 @@
 """Files with missing entries, filled by a model; what was observed stays as it stood."""
 
-import csv
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,10 +10,12 @@ import numpy as np
 
 from keras_vae import _arrays, _files
 from keras_vae.data import tables
-from keras_vae.data.base import readable
+from keras_vae.data.base import plain, readable
 from keras_vae.imputation import Imputation
 from keras_vae.model import VAE
 
+#: A field of a .csv file as it stands, quotes and all, and what ends it.
+_FIELD = re.compile(r'("(?:[^"]|"")*"|[^,\r\n]*)(,|\r\n|\r|\n|\Z)')
 #: Draws of each example that a file of arrays holds.
 DRAWS = 20
 
@@ -44,7 +46,8 @@ def fill(
 
     The copy is of the kind of the source. Instead it may be a .npz of what the model says: `x`,
     `stddev` and `draws` (20 for each example), as `VAE.impute` returns them. In a .npz, arrays of
-    examples are filled and others are kept.
+    examples are filled and others are kept. A .csv is the same text but for the fields that are
+    filled. What cannot be imputed stays missing, with a warning.
 
     Args:
         vae: A model that was made, and trained, with missing=True.
@@ -67,7 +70,7 @@ def fill(
     found = vae.impute(x, num_samples, DRAWS, seed, condition=condition)
     arrays = output.suffix == ".npz" and source.suffix.lower() != ".npz"
     _files.write(output, (lambda file: _save(file, found)) if arrays else _writer(write, found))
-    lost = np.isnan(x)
+    lost = np.isnan(x) & np.isfinite(found.x)
     rows = lost.reshape(len(lost), -1).any(1)
     least = found.effective_sample_size[rows].min() if rows.any() else float(num_samples)
     return Filled(int(lost.sum()), int(rows.sum()), float(least))
@@ -103,48 +106,71 @@ def _save(file: Any, found: Imputation) -> None:
 def _csv(path: Path, event_shape: tuple[int, ...]) -> Any:
     x = tables.numbers(path)
     _check_shape(path, x, event_shape)
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        header, *lines = [line for line in csv.reader(file) if line]
-    if len(lines) != len(x):
+    text = path.read_bytes().decode()
+    mark = text[: text.startswith("\ufeff")]
+    pieces, (_, *rows) = _fields(text[len(mark) :])
+    if len(rows) != len(x):
         raise ValueError(f"{path} has lines that are no rows; expected one example on each line.")
 
     def write(file: Any, filled: np.ndarray) -> None:
-        rows = [
-            [f"{new:.9g}" if np.isnan(old) else text for text, old, new in zip(*each, strict=True)]
-            for each in zip(lines, x, filled, strict=True)
-        ]
-        text = "\n".join(map(_line, [header, *rows])) + "\n"
-        file.write(text.encode())
+        made = pieces.copy()
+        for places, old, new in zip(rows, x, filled, strict=True):
+            for column in np.flatnonzero(np.isnan(old)):
+                value = f"{new[column]:.9g}" if np.isfinite(new[column]) else ""
+                if column >= len(places):  # the line ends before it
+                    made[places[-1]] += f",{value}"
+                elif value:
+                    made[places[column]] = value
+        file.write((mark + "".join(made)).encode())
 
     return x, write
 
 
-def _line(fields: list[str]) -> str:
-    """Returns fields between commas, in quotes where they need them."""
-    quoted = [f'"{text.replace(chr(34), chr(34) * 2)}"' for text in fields]
-    plain = [not set(text) & set(',"\r\n') for text in fields]
-    return ",".join(text if bare else held for text, held, bare in zip(fields, quoted, plain))
+def _fields(text: str) -> tuple[list[str], list[list[int]]]:
+    """Returns fields and what ends them by turns, and where among these the fields of each row are.
+
+    Blank lines are no rows.
+    """
+    pieces: list[str] = []
+    rows: list[list[int]] = []
+    row: list[int] = []
+    for field, end in _FIELD.findall(text):
+        row.append(len(pieces))
+        pieces += [field, end]
+        if end != ",":
+            if len(row) > 1 or field.strip():
+                rows.append(row)
+            row = []
+    return pieces, rows
 
 
 def _parquet(path: Path, event_shape: tuple[int, ...]) -> Any:
     import pandas
 
-    with readable(path):
-        tables.check(path)
-        frame = pandas.read_parquet(path)
-    x = frame.to_numpy(np.float32, na_value=np.nan)
+    x = tables.numbers(path)
     _check_shape(path, x, event_shape)
+    frame = pandas.read_parquet(path)
 
     def write(file: Any, filled: np.ndarray) -> None:
         made = frame.copy()
         for place, name in enumerate(frame.columns):
-            values = frame[name]
-            whole = values.dtype.kind in "iu"
-            new = np.round(filled[:, place]) if whole else filled[:, place]
-            made[name] = values.where(values.notna(), new.astype(np.float64)).astype(values.dtype)
+            if frame[name].isna().any():
+                made[name] = _completed(frame[name], filled[:, place].astype(np.float64))
         made.to_parquet(file)
 
     return x, write
+
+
+def _completed(values: Any, new: np.ndarray) -> Any:
+    """Returns a column whose missing values are as near to `new` (n,) as its type allows."""
+    kind = getattr(values.dtype, "numpy_dtype", values.dtype)
+    held = values.notna() | np.isnan(new)
+    if kind.kind == "b":
+        return values.where(held, new >= 0.5)
+    if kind.kind in "iu":
+        limits = np.iinfo(kind)
+        new = np.clip(np.round(np.nan_to_num(new)), limits.min, limits.max)
+    return values.where(held, new).astype(values.dtype)
 
 
 def _npy(path: Path, event_shape: tuple[int, ...]) -> Any:
@@ -161,7 +187,11 @@ def _npz(path: Path, event_shape: tuple[int, ...]) -> Any:
         _arrays.check_npz(path)
     with readable(path), np.load(path, allow_pickle=False) as archive:
         arrays = {name: archive[name] for name in archive.files}
-    names = [name for name, each in arrays.items() if each.shape[1:] == event_shape and len(each)]
+    names = [
+        name
+        for name, each in arrays.items()
+        if each.shape[1:] == event_shape and len(each) and each.dtype.kind in "fiu"
+    ]
     if not names:
         raise ValueError(
             f"{path} holds no array of examples; expected one of shape (n, "
@@ -189,7 +219,7 @@ _KINDS: dict[str, Callable[[Path, tuple[int, ...]], Any]] = {
 def _floats(path: Path, values: np.ndarray) -> np.ndarray:
     if values.dtype.kind not in "fiub":
         raise TypeError(f"{path} holds {values.dtype}; expected numbers.")
-    return np.asarray(values, np.float32)
+    return plain(values).astype(np.float32, copy=False)
 
 
 def _filled(held: np.ndarray, filled: np.ndarray) -> np.ndarray:
@@ -200,7 +230,9 @@ def _filled(held: np.ndarray, filled: np.ndarray) -> np.ndarray:
 
 
 def _check_shape(path: Path, x: np.ndarray, event_shape: tuple[int, ...]) -> None:
-    if x.shape[1:] != event_shape or not len(x):
+    if not len(x):
+        raise ValueError(f"{path} holds no example; expected at least one.")
+    if x.shape[1:] != event_shape:
         raise ValueError(
             f"{path} holds examples of shape {x.shape[1:]}; the model was trained on {event_shape}."
         )

@@ -1,6 +1,7 @@
 """Commands for conditions and missing entries: files are filled, and what was there stays."""
 
 import csv
+import re
 
 import numpy as np
 import pytest
@@ -58,6 +59,54 @@ def test_quoted_fields_and_odd_names_survive(vae, tmp_path):
     assert (first[0], first[2], second[1:]) == ("1.50", "2", ["0.1", "0.2"])
 
 
+TEXTS = {
+    "Windows": "\ufeffa,b,c\r\n1.50,,3\r\n,2,3\r\n",
+    "quotes": '"a, b","say ""x""","two\nlines"\n"1.50","",3\n+1e0,2,3',
+    "a quoted name behind a mark": '\ufeff"a, b",b,c\n1,,3\n',
+    "blank lines": "a,b,c\n\n1,,3\n   \n4,5,6\n\n",
+    "words": "a,b,c\n1,NA,3\n 4,null,nan\nN/A,#N/A,None\n",
+    "nothing missing": "a,b,c\n16777217,0.10,-0\n",
+    "commas at the end": "a,b,c\n1,2,,\n,5,6,\n",
+    "old Macintosh": "a,b,c\r1,,3\r",
+}
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_a_table_is_the_same_text_but_for_what_was_missing(vae, tmp_path, name):
+    source, output = tmp_path / "table.csv", tmp_path / "filled.csv"
+    source.write_bytes(TEXTS[name].encode())
+    found = filling.fill(vae, source, output, 5)
+    made = output.read_bytes().decode()
+    x = kv.data.tables.numbers(output)
+    assert not np.isnan(x).any() and found.entries == np.isnan(kv.data.tables.numbers(source)).sum()
+    for value in x[np.isnan(kv.data.tables.numbers(source))]:
+        made = made.replace(f"{value:.9g}", "", 1)
+    blanked = TEXTS[name]
+    for word in ('""', "#N/A", "N/A", "NA", "null", "nan", "None"):
+        blanked = re.sub(rf"(?<=[,\n])({word})(?=[,\n])", "", blanked)
+    assert made == blanked
+
+
+def test_a_line_that_ends_early_is_made_whole(vae, tmp_path):
+    source, output = tmp_path / "table.csv", tmp_path / "filled.csv"
+    source.write_text("a,b,c\n1\n4,5\n7,8,9\n")
+    assert filling.fill(vae, source, output, 5).entries == 3
+    _, *rows = csv.reader(output.open(newline=""))
+    assert [len(row) for row in rows] == [3, 3, 3] and rows[1][:2] == ["4", "5"]
+    np.testing.assert_allclose(
+        kv.data.tables.numbers(output)[:2, 2], np.float32([rows[0][2], rows[1][2]])
+    )
+
+
+def test_what_cannot_be_imputed_stays_as_it_was(vae, tmp_path):
+    source, output = tmp_path / "table.csv", tmp_path / "filled.csv"
+    source.write_text("a,b,c\n1e30,NA,3\n1,NA,3\n")
+    with pytest.warns(UserWarning, match="1 of 2 examples could not be imputed"):
+        found = filling.fill(vae, source, output, 5)
+    assert found.entries == found.examples == 1 and found.least_effective_sample_size >= 1.0
+    assert output.read_text().splitlines()[1] == "1e30,NA,3"
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16])
 def test_arrays_keep_their_bits_and_type(vae, table, tmp_path, dtype):
     x = table[1].astype(dtype)
@@ -77,13 +126,29 @@ def test_a_parquet_file_keeps_its_types(vae, tmp_path):
     import pandas
 
     frame = pandas.DataFrame(
-        {"a": [0.25, None, 1.5], "b": pandas.array([1, None, 3], "Int64"), "c": [1, 2, 3]}
+        {
+            "a": [0.25, None, 1.5],
+            "b": pandas.array([1, None, 3], "UInt8"),
+            "c": pandas.array([True, None, False], "boolean"),
+        }
     )
     frame.to_parquet(tmp_path / "x.parquet")
     filling.fill(vae, tmp_path / "x.parquet", tmp_path / "filled.parquet", 20)
     made = pandas.read_parquet(tmp_path / "filled.parquet")
     assert list(made.dtypes) == list(frame.dtypes) and not made.isna().any(axis=None)
     assert made["a"][[0, 2]].tolist() == [0.25, 1.5] and made["b"][[0, 2]].tolist() == [1, 3]
+    assert made["c"][[0, 2]].tolist() == [True, False]
+    for column in (["u", "v", "w"], pandas.to_datetime(["2020", "2021", "2022"])):
+        frame.assign(c=column).to_parquet(tmp_path / "words.parquet")
+        with pytest.raises(ValueError, match="the columns c hold no numbers"):
+            filling.fill(vae, tmp_path / "words.parquet", tmp_path / "out.parquet")
+
+
+def test_integers_that_are_filled_stay_in_their_range():
+    import pandas
+
+    values = pandas.Series(pandas.array([1, None, None], "UInt8"))
+    assert filling._completed(values, np.array([0.0, -3.4, 1e9])).tolist() == [1, 0, 255]
 
 
 def test_arrays_of_what_the_model_says(vae, table, tmp_path):
@@ -99,7 +164,10 @@ def test_mistakes_get_a_sentence_and_nothing_is_overwritten(vae, table, tmp_path
     np.save(source, table[1])
     np.save(tmp_path / "wide.npy", np.zeros((4, 5)))
     np.save(tmp_path / "words.npy", np.array([["a", "b", "c"]]))
-    np.savez(tmp_path / "other.npz", a=np.zeros((2, 7)))
+    np.savez(tmp_path / "other.npz", a=np.zeros((2, 7)), b=np.array([["a", "b", "c"]]))
+    np.save(tmp_path / "empty.npy", np.zeros((0, 3)))
+    np.save(tmp_path / "huge.npy", np.array([[1e300, np.nan, 1.0]]))
+    (tmp_path / "header.csv").write_text("a,b,c\n")
     (tmp_path / "cut.npy").write_bytes(source.read_bytes()[:60])
     (tmp_path / "there.npy").write_bytes(b"kept")
     wrong = [
@@ -109,6 +177,9 @@ def test_mistakes_get_a_sentence_and_nothing_is_overwritten(vae, table, tmp_path
         ("x.npy", "there.npy", "exists already"),
         ("wide.npy", "out.npy", r"shape \(5,\); the model was trained on \(3,\)"),
         ("words.npy", "out.npy", "expected numbers"),
+        ("empty.npy", "out.npy", "empty.npy holds no example"),
+        ("header.csv", "out.csv", "header.csv holds no example"),
+        ("huge.npy", "out.npy", "outside the support.*inf"),
         ("other.npz", "out.npz", "holds no array of examples"),
         ("cut.npy", "out.npy", "could not be read"),
     ]
