@@ -90,7 +90,11 @@ def zinb_vae(
 
 
 def table_vae(
-    frame: Any, latent_dim: int = 4, kinds: Mapping[Any, str] | None = None, **kwargs: Any
+    frame: Any,
+    latent_dim: int = 4,
+    kinds: Mapping[Any, str] | None = None,
+    missing: bool = False,
+    **kwargs: Any,
 ) -> VAE:
     """Returns a VAE for the rows of a pandas data frame of real, count and categorical columns.
 
@@ -102,10 +106,11 @@ def table_vae(
         latent_dim: D.
         kinds: Column -> "real", "count", "binary" or "categorical", where `Table.describe` would
             find another.
+        missing: Whether values of the frame may be missing; `vae.impute` fills them.
         **kwargs: Other arguments of `VAE`.
 
     Raises:
-        ValueError: for missing values, or a column that no likelihood fits.
+        ValueError: for missing values, unless they may be, or a column that no likelihood fits.
 
     Example:
     >>> import keras_vae as kv, pandas
@@ -118,8 +123,9 @@ def table_vae(
 
     Reference: Nazabal et al., Handling Incomplete Heterogeneous Data using VAEs, 2020.
     """
-    likelihood = Table(Table.describe(frame, kinds))
-    return VAE((len(likelihood.columns),), latent_dim, likelihood=likelihood, **kwargs)
+    likelihood = Table(Table.describe(frame, kinds, missing))
+    shape = (len(likelihood.columns),)
+    return VAE(shape, latent_dim, likelihood=likelihood, missing=missing, **kwargs)
 
 
 def iaf_vae(event_shape: tuple[int, ...], latent_dim: int, steps: int = 4, **kwargs: Any) -> VAE:

@@ -115,3 +115,45 @@ def test_zinb_vae_takes_size_factors():
     vae.compile()
     assert np.isfinite(vae.fit(cells, verbose=0).history["loss"]).all()
     assert vae.likelihood.short_name == "zero_inflated_negative_binomial"
+
+
+def test_missing_values_go_into_a_model_and_come_back_filled(frame):
+    lost = np.random.default_rng(3).random(frame.shape) < 0.3
+    holes = frame.mask(lost)
+    with pytest.raises(ValueError, match="lacks .* missing=True"):
+        kv.recipes.table_vae(holes)
+    kinds = {column["name"]: column["kind"] for column in describe(frame)}
+    vae = kv.recipes.table_vae(holes, 2, kinds, missing=True, network="dense:widths=[8]")
+    events = vae.likelihood.to_events(holes)
+    np.testing.assert_array_equal(np.isnan(events), lost)
+    back = vae.likelihood.to_frame(events)
+    np.testing.assert_array_equal(back.isna(), lost)
+    vae.adapt(events)
+    vae.compile("adam")
+    assert np.isfinite(vae.fit(events, verbose=0).history["loss"]).all()
+    filled = vae.likelihood.to_frame(vae.impute(events, 20, 5).x)
+    assert not filled.isna().any(axis=None)
+    for place, name in enumerate(frame):
+        seen = ~lost[:, place]
+        if kinds[name] == "real":
+            np.testing.assert_allclose(filled[name][seen], frame[name][seen], rtol=1e-4, atol=1e-4)
+        else:
+            assert (filled[name][seen] == frame[name][seen]).all()
+
+
+def test_types_with_a_missing_value_of_their_own_keep_it():
+    frame = pd.DataFrame(
+        {
+            "count": pd.array([3, None, 0, 7], "Int64"),
+            "flag": pd.array([True, False, None, True], "boolean"),
+            "kind": pd.Categorical(["a", None, "b", "c"]),
+            "word": ["u", None, "v", "w"],
+        }
+    )
+    table = kv.likelihoods.Table(describe(frame, missing=True))
+    assert [each["kind"] for each in table.columns] == ["count", "binary", "categorical"] + [
+        "categorical"
+    ]
+    pd.testing.assert_frame_equal(table.to_frame(table.to_events(frame)), frame)
+    with pytest.raises(ValueError, match="'word' holds nothing"):
+        describe(frame.assign(word=None), missing=True)

@@ -236,7 +236,9 @@ class Table(Joint):
         return {**config, "columns": [dict(column) for column in self.columns]}
 
     @staticmethod
-    def describe(frame: Any, kinds: Mapping[Any, str] | None = None) -> list[dict[str, Any]]:
+    def describe(
+        frame: Any, kinds: Mapping[Any, str] | None = None, missing: bool = False
+    ) -> list[dict[str, Any]]:
         """Returns what each column of a pandas data frame holds, as numbers and texts.
 
         A column of two values, or of truth values, is "binary". Words and pandas categoricals are
@@ -245,11 +247,14 @@ class Table(Joint):
         Args:
             frame: A data frame, (n, columns).
             kinds: Column -> one of "real", "count", "binary" and "categorical", where the above
-                does not hold.
+                does not hold. Whole numbers among which some are missing are real to pandas, unless
+                their type is its Int64.
+            missing: Whether values may be missing; what a column holds is told by the others.
 
         Raises:
-            ValueError: for missing values, a column that is neither numbers nor words, one that
-                holds one value only but is none of numbers, or a kind that does not fit.
+            ValueError: for missing values, unless they may be; for a column that is neither numbers
+                nor words, holds nothing, or one value only but is none of numbers; for a kind that
+                does not fit.
         """
         kinds = dict(kinds or {})
         unknown = [name for name in kinds if name not in frame.columns]
@@ -262,10 +267,10 @@ class Table(Joint):
             raise ValueError(
                 f"The frame has shape {frame.shape}; expected rows, and columns of different names."
             )
-        return [_described(name, frame[name], kinds.get(name)) for name in frame.columns]
+        return [_described(name, frame[name], kinds.get(name), missing) for name in frame.columns]
 
     def to_events(self, frame: Any) -> np.ndarray:
-        """Returns the rows of a data frame as events, (n, columns), float32.
+        """Returns the rows of a data frame as events, (n, columns), float32; NaN is missing.
 
         Raises:
             ValueError: if a column is missing, or holds what it did not in the frame described.
@@ -279,7 +284,8 @@ class Table(Joint):
     def to_frame(self, x: Any) -> Any:
         """Returns events (n, columns) as a data frame with the columns and types of the original.
 
-        Means become the nearest that a column can hold: a whole number, or the likelier value.
+        Means become the nearest that a column can hold: a whole number, or the likelier value. NaN
+        is a missing value.
         """
         import pandas
 
@@ -288,13 +294,17 @@ class Table(Joint):
         return pandas.DataFrame(values)
 
 
-def _described(name: Any, values: Any, kind: str | None) -> dict[str, Any]:
+def _described(name: Any, values: Any, kind: str | None, missing: bool) -> dict[str, Any]:
     """Returns the description of one column."""
-    missing = int(values.isna().sum())
-    if missing:
+    lost = int(values.isna().sum())
+    if lost and not missing:
         raise ValueError(
-            f"The column {name!r} lacks {missing} value(s); drop these rows, or fill them."
+            f"The column {name!r} lacks {lost} value(s); drop these rows, fill them, or have them "
+            "taken as missing: missing=True."
         )
+    if lost == len(values):
+        raise ValueError(f"The column {name!r} holds nothing; expected some values. Drop it.")
+    values = values.dropna()
     kind = _checks.one_of("kind", kind or _kind(name, values), tuple(KINDS))
     described = {"name": name, "kind": kind, "dtype": str(values.dtype)}
     if kind in ("binary", "categorical"):
@@ -349,7 +359,7 @@ def _categories(name: Any, values: Any, kind: str) -> dict[str, Any]:
 
 def _as_numbers(name: Any, values: Any) -> np.ndarray:
     try:
-        return np.asarray(values, np.float64)
+        return np.asarray(values.to_numpy(np.float64, na_value=np.nan))
     except (ValueError, TypeError) as error:
         raise ValueError(f"The column {name!r} holds {values.dtype}; expected numbers.") from error
 
@@ -360,7 +370,8 @@ def _numbers(column: Mapping[str, Any], values: Any) -> np.ndarray:
         numbers = _as_numbers(column["name"], values)
         return (numbers - column.get("mean", 0.0)) / column.get("stddev", 1.0)
     places = {value: place for place, value in enumerate(column["categories"])}
-    found = [places.get(value, -1) for value in values.tolist()]
+    lost = values.isna()
+    found = [np.nan if gone else places.get(each, -1) for each, gone in zip(values.tolist(), lost)]
     if -1 in found:
         raise ValueError(
             f"The column {column['name']!r} holds {values.tolist()[found.index(-1)]!r}; expected "
@@ -370,7 +381,17 @@ def _numbers(column: Mapping[str, Any], values: Any) -> np.ndarray:
 
 
 def _values(column: Mapping[str, Any], x: np.ndarray) -> Any:
-    """Returns one column of events (n,) as a series of the original type."""
+    """Returns one column of events (n,) as a series of the original type.
+
+    Where NaN is among them and the type has no missing value, pandas chooses another.
+    """
+    lost = np.isnan(x)
+    held = _held(column, np.where(lost, 0.0, x))
+    return held.mask(lost) if lost.any() else held
+
+
+def _held(column: Mapping[str, Any], x: np.ndarray) -> Any:
+    """Returns one column of events (n,), all of them numbers, as a series of the original type."""
     import pandas
 
     if "categories" in column:
