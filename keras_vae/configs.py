@@ -370,12 +370,14 @@ def condition(config: Config, data: Data) -> Any:
     """Returns what a model of a config is conditioned on: the kind of labels that the data has.
 
     Raises:
-        ValueError: for another condition than "labels", or labels that are words.
+        ValueError: for another condition than "labels"; for labels that are words, all alike, or
+            whole numbers that reach beyond the number of examples.
     """
     if config.condition is None:
         return None
     _checks.one_of("condition", config.condition, CONDITIONS)
     if data.classes is not None:
+        _check_classes(data.name, data.classes, sum(data.counts.values()))
         return data.classes
     spec = data.train.element_spec[1]
     if spec.dtype == tf.string or spec.shape.rank not in (1, 2):
@@ -384,6 +386,20 @@ def condition(config: Config, data: Data) -> Any:
             "whole numbers from 0 on, or vectors of numbers. Number the classes."
         )
     return (spec.shape[1] if spec.shape.rank == 2 else 1,)
+
+
+def _check_classes(name: str, classes: int, examples: int) -> None:
+    """Raises a ValueError for labels that are all alike, or reach beyond the examples."""
+    if classes < 2:
+        raise ValueError(
+            f"The labels of {name} are 0 throughout; expected two classes at least. Leave "
+            "--condition out."
+        )
+    if classes > max(examples, 2):
+        raise ValueError(
+            f"The labels of {name} reach {classes - 1:,}, and there are {examples:,} examples; "
+            "expected classes numbered from 0 on. Number them so."
+        )
 
 
 def learning_rate(

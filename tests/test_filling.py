@@ -255,6 +255,14 @@ def test_labels_that_are_words_are_no_condition(tmp_path):
     assert status == 2 and "Number the classes" in err
     status, _, err = command("train", *arguments, "label", *TINY)
     assert status == 2 and "Did you mean 'labels'" in err
+    for number, words in (
+        (10**9, "reach 1,000,000,000, and there are 40"),
+        (0, "are 0 throughout"),
+    ):
+        np.savez(tmp_path / "ids.npz", train=x, y_train=np.full(40, number))
+        arguments = ("--data", tmp_path / "ids.npz", "--output", tmp_path / "run", "--condition")
+        status, _, err = command("train", *arguments, "labels", *TINY)
+        assert status == 2 and words in err
     np.save(tmp_path / "x.npy", x)
     arguments = ("--data", tmp_path / "x.npy", "--output", tmp_path / "run", "--condition")
     status, _, err = command("train", *arguments, "labels", *TINY)

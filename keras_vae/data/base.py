@@ -385,7 +385,11 @@ class NonFinite:
                 f"{self._name} holds {self._count} {'' if self._missing else 'NaN or '}infinite "
                 f"value(s), the first at index {self._first}; expected finite numbers. Drop or "
                 "replace them"
-                + ("." if self._missing else ", or have NaN taken as missing: missing=True.")
+                + (
+                    "."
+                    if self._missing
+                    else ", or have NaN taken as missing: missing=True, or --missing."
+                )
             )
 
 
