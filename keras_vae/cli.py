@@ -59,9 +59,8 @@ def main() -> None:
             warnings.showwarning = _show_warning  # type: ignore[assignment]
             app(standalone_mode=True)
     except (ValueError, TypeError, OSError, FloatingPointError, tf.errors.OpError) as error:
-        sentence = str(error)
-        if isinstance(error, tf.errors.OpError):
-            sentence = _checks.user_message(error) or error.message
+        sentence = error.message if isinstance(error, tf.errors.OpError) else str(error)
+        sentence = _checks.user_message(error) or sentence  # what a check in a graph says
         sys.stderr.write(f"keras-vae: {' '.join(sentence.split())}\n")
         if type(error) is ConnectionError:  # a lost worker; not a broken pipe, which is one too
             sys.stderr.flush()

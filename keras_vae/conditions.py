@@ -70,6 +70,8 @@ class Condition(Configurable):
         Raises:
             ValueError, TypeError: for another shape, or what they may not be.
         """
+        if values is None:
+            raise ValueError(f"condition is missing; {self.sentence()}")
         array = np.asarray(values)
         if array.dtype.kind not in "fiub":
             raise TypeError(f"condition holds {array.dtype}; {self.sentence()}")

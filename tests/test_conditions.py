@@ -372,6 +372,17 @@ def test_one_row_per_class_and_one_latent_per_column():
         kv.evaluation.conditional_samples(kv.VAE((6,), 2))
 
 
+def test_bounds_from_both_sides_enclose_the_known_density():
+    known, y = Known("conditional_normal"), np.arange(6) % 3
+    annealing = kv.evaluation.base.Annealing(200, 5)
+    found = kv.evaluation.bidirectional(known.vae, 6, 16, 3, annealing, condition=y)
+    exact = known.log_prob(found.x, y)
+    np.testing.assert_allclose(found.lower, exact, atol=0.5)
+    np.testing.assert_allclose(found.upper, exact, atol=0.5)
+    with pytest.raises(ValueError, match="condition is missing; expected classes"):
+        kv.evaluation.prior_draws(known.vae, 6)
+
+
 def test_streams_of_unknown_shape_are_taken(real):
     kinds = (tf.float32, tf.int32)
     stream = tf.data.Dataset.from_generator(lambda: [(real, np.arange(90) % 3)], output_types=kinds)

@@ -240,7 +240,7 @@ def test_a_run_with_a_condition_draws_what_is_asked_for(data, tmp_path):
         "too many": (("--condition", "1,2,3,4,5,6,7,8,9,10,11,12"), "expected "),
     }
     if not vector:
-        wrong["unseen"] = (("--condition", "10"), "condition holds 10; expected classes")
+        wrong["unseen"] = (("--condition", "10"), "keras-vae: condition holds 10; expected classes")
     for arguments, words in wrong.values():
         status, _, err = command("sample", run, *arguments, "--output", tmp_path / "out.npz")
         assert status == 2 and words in err and not (tmp_path / "out.npz").exists()

@@ -100,6 +100,7 @@ def bidirectional(
     num_chains: int = 16,
     seed: Any = 0,
     annealing: Annealing = DEFAULT,
+    condition: Any = None,
 ) -> Bounds:
     """Returns both bounds on log p(x) of examples drawn from the model itself.
 
@@ -113,13 +114,16 @@ def bidirectional(
         num_chains: Chains per example, each way.
         seed: Of the examples and the chains.
         annealing: How the chains go.
+        condition: For a model that has one: one for each example, or one for all.
 
     Reference: Grosse, Ghahramani and Adams, Sandwiching the Marginal Likelihood Using Bidirectional
     Monte Carlo, 2015; Wu et al., On the Quantitative Analysis of Decoder-Based Generative Models,
     2017.
     """
-    simulated = vae.sample(_checks.integer("num_examples", num_examples, 2), seed=seed)
-    arguments = {"num_chains": num_chains, "seed": seed, **annealing._asdict()}
+    count = _checks.integer("num_examples", num_examples, 2)
+    simulated = vae.sample(count, seed=seed, condition=condition)
+    arguments: dict[str, Any] = {"num_chains": num_chains, "seed": seed, "condition": condition}
+    arguments |= annealing._asdict()
     below = vae.annealed_sample(simulated.x, **arguments)
     above = vae.annealed_sample(simulated.x, origin=simulated.z, **arguments)
     return Bounds(simulated.x, below.log_likelihood, above.log_likelihood, below.acceptance)
