@@ -57,7 +57,11 @@ class Found(NamedTuple):
 
 
 def last_checkpoint(
-    folder: str | os.PathLike[str], worker: int = 0, aloud: bool = False
+    folder: str | os.PathLike[str],
+    worker: int = 0,
+    aloud: bool = False,
+    workers: int = 1,
+    before: Position | None = None,
 ) -> Found | None:
     """Returns the last whole checkpoint that `callbacks.Checkpoint` wrote into a folder, or None.
 
@@ -65,12 +69,17 @@ def last_checkpoint(
         folder: Of the checkpoints.
         worker: Whose part to read, of several that train together.
         aloud: Whether to warn of damaged ones that are passed over.
+        workers: How many there are; all take the same checkpoint, of which every part is whole.
+        before: Only those before a position; None for all.
     """
     for position, path in reversed(written(Path(folder)).items()):
+        if before is not None and position >= before:
+            continue
         try:
             arrays = _read(path)
-            if worker and position.step:
-                arrays |= _read(position.path(path.parent, worker))
+            for other in range(1, workers if position.step else 1):
+                part = _read(position.path(path.parent, other))
+                arrays = arrays | part if other == worker else arrays
             return Found(position, arrays, json.loads(str(arrays.pop("told"))))
         except Exception as error:  # damaged, which a zip's reader says in many ways
             if aloud:
@@ -99,7 +108,10 @@ def write(path: Path, arrays: dict[str, np.ndarray], told: dict[str, Any] | None
         file.flush()
         os.fsync(file.fileno())
 
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(f"{path} could not be written: {error.strerror or error}.") from error
     _files.write(path, save)
 
 
@@ -110,13 +122,22 @@ def written(folder: Path) -> dict[Position, Path]:
     return dict(sorted(positions))
 
 
+def remove_unfinished(folder: Path, worker: int = 0) -> None:
+    """Removes what a worker that was killed had not written to its end."""
+    end = f"npz.worker-{worker}" if worker else "npz"
+    for part in folder.glob(f".part-epoch-*.{end}"):
+        part.unlink(missing_ok=True)
+
+
 def remove_others(folder: Path, last: Position, keep: int) -> None:
     """Leaves the last checkpoints; those that seem to come later are damaged."""
     every = written(folder)
     kept = [position for position in every if position <= last][-keep:]
     for position in every.keys() - set(kept):
         every[position].unlink(missing_ok=True)
-        for part in folder.glob(f"{every[position].name}.worker-*"):
+    names = {position.path(folder).name for position in (*kept, last)}
+    for part in folder.glob("epoch-*.npz.worker-*"):
+        if part.name.rpartition(".")[0] not in names:
             part.unlink(missing_ok=True)
 
 
@@ -158,7 +179,12 @@ def _of_metrics(model: Any) -> list[Any]:
 def array(variable: Any) -> np.ndarray:
     """Returns the values of a variable in a dtype that NumPy's files know, as bfloat16 is not."""
     bare = variable if isinstance(variable, tf.Variable) else distribute.primary(variable)
-    values = np.asarray(bare.numpy())
+    return plain(bare.numpy())
+
+
+def plain(values: Any) -> np.ndarray:
+    """Returns an array in a dtype that NumPy's files know."""
+    values = np.asarray(values)
     return values.astype(np.float32) if values.dtype.kind == "V" else values
 
 

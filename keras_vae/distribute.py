@@ -139,7 +139,17 @@ def worker(strategy: tf.distribute.Strategy) -> int:
     """Returns the number of this process among those of a strategy; 0 is the chief."""
     if is_chief(strategy):
         return 0
-    return int(getattr(strategy.cluster_resolver, "task_id", 0) or 0)
+    resolver = strategy.cluster_resolver
+    chiefs = len(resolver.cluster_spec().as_dict().get("chief", ()))
+    return int(resolver.task_id or 0) + chiefs
+
+
+def workers(strategy: tf.distribute.Strategy) -> int:
+    """Returns how many processes train together."""
+    if not is_multi_worker(strategy) or strategy.cluster_resolver is None:
+        return 1
+    jobs = strategy.cluster_resolver.cluster_spec().as_dict()
+    return max(1, sum(len(jobs.get(job, ())) for job in ("chief", "worker")))
 
 
 def num_replicas() -> int:

@@ -59,26 +59,50 @@ class Guard:
         if scaled:
             gradients, given = _lost_together(optimizer, gradients), []
         # One sum of each says whether all are finite, in one pass over what is in the cache.
-        sums = [tf.cast(tf.reduce_sum(each), tf.float32) for each in (loss, *given)]
+        sums = [tf.reduce_sum(tf.cast(each, tf.float32)) for each in (loss, *given)]
         finite = tf.math.is_finite(tf.add_n(sums))
         if distribute.num_replicas() > 1:
             finite = tf.equal(distribute.global_sum(tf.cast(finite, tf.float32)), _replicas())
         take = finite
         if self.limit is not None:
-            norm = tf.linalg.global_norm([g for g, _ in gradients if g is not None])
-            within = (norm <= self.limit) | (self.limited >= MOST_LIMITED)
-            take = finite & within
-            self.limited.assign(
-                tf.where(take, tf.constant(0, tf.int64), self.limited + tf.cast(finite, tf.int64))
+            take, gradients = self._limited(
+                finite, gradients, optimizer.dynamic_scale if scaled else None
             )
-            share = tf.minimum(1.0, self.limit / tf.where(finite, norm, 1.0))
-            gradients = [(g if g is None else g * tf.cast(share, g.dtype), v) for g, v in gradients]
         lost = 1 - tf.cast(finite, tf.int64)
         self.skipped.assign_add(lost)
         in_a_row = (self.in_a_row + 1) * lost
         self.in_a_row.assign(in_a_row)
         self.longest.assign(tf.maximum(self.longest, in_a_row))
         return take, gradients
+
+    def _limited(
+        self, finite: Tensor, gradients: Gradients, scale: Any
+    ) -> tuple[Tensor, Gradients]:
+        """Returns whether to take a step for the norm of its gradients, and what to take.
+
+        Gradients of a scaled loss that overflow are left to the optimiser, which lowers the scale.
+        """
+        given = [tf.convert_to_tensor(g) for g, _ in gradients if g is not None]
+        norm = _norm(given)
+        if scale is not None:
+            norm /= tf.cast(scale, tf.float32)
+            overflows = tf.logical_not(tf.math.is_finite(norm))
+        else:
+            overflows = tf.constant(False)
+        take = finite & ((norm <= self.limit) | (self.limited >= MOST_LIMITED) | overflows)
+        self.limited.assign(
+            tf.where(take, tf.constant(0, tf.int64), self.limited + tf.cast(finite, tf.int64))
+        )
+        share = tf.minimum(1.0, self.limit / tf.where(take & ~overflows, norm, 1.0))
+        share = tf.where(overflows, 1.0, share)
+        dense = iter(given)
+        return take, [
+            (g if g is None else _times(next(dense), share), variable) for g, variable in gradients
+        ]
+
+    def lost(self) -> bool:
+        """Returns whether the last step was left out because it was not finite."""
+        return int(self.in_a_row.numpy()) > 0
 
     def report(self, x: Tensor) -> tf.Operation:
         """Shows a batch that was left out to the watcher."""
@@ -104,7 +128,21 @@ def _lost_together(optimizer: Any, gradients: Gradients) -> Gradients:
     finite = tf.cast(optimizer.check_finite(given), tf.float32)
     lost = distribute.global_sum(1.0 - finite) > 0.0
     poison = tf.where(lost, float("nan"), 0.0)
-    return [(g if g is None else g + tf.cast(poison, g.dtype), v) for g, v in gradients]
+    return [
+        (g if g is None else tf.convert_to_tensor(g) + tf.cast(poison, g.dtype), v)
+        for g, v in gradients
+    ]
+
+
+def _norm(gradients: list[Tensor]) -> Tensor:
+    """Returns the norm of all gradients, which does not overflow where they do not."""
+    wide = [tf.cast(gradient, tf.float32) for gradient in gradients]
+    most = tf.reduce_max(tf.stack([tf.reduce_max(tf.abs(each)) for each in wide]))
+    return most * tf.linalg.global_norm([tf.math.divide_no_nan(each, most) for each in wide])
+
+
+def _times(gradient: Tensor, factor: Tensor) -> Tensor:
+    return gradient * tf.cast(factor, gradient.dtype)
 
 
 def _counter(name: str) -> tf.Variable:

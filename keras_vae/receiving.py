@@ -258,23 +258,48 @@ def in_order(options: dict[str, Any], seed: int) -> dict[str, Any]:
     What `validation_split` takes of them becomes the validation data, as Keras takes it.
     """
     options = dict(options)
-    parts = [options.pop(name, None) for name in ("x", "y", "sample_weight")]
+    beside = [_array(options.pop(name, None)) for name in ("y", "sample_weight")]
+    parts = [options.pop("x"), *beside]
     split, size = options.pop("validation_split", None), options.pop("batch_size", None) or 32
     shuffle = options.pop("shuffle", True)
-    count = len(tf.nest.flatten(parts[0])[0])
+    count = _one_count(parts)
     if split and options.get("validation_data") is None:
-        cut = int(math.floor(count * (1.0 - split)))
+        cut = _cut(count, split)
         held_out = [None if part is None else _sides.rows(part, slice(cut, None)) for part in parts]
         options["validation_data"] = tuple(held_out)
-        options.setdefault("validation_batch_size", size)
         parts = [None if part is None else _sides.rows(part, slice(cut)) for part in parts]
-    elif options.get("validation_data") is not None:
-        options.setdefault("validation_batch_size", size)
+    if options.get("validation_data") is not None:
+        options["validation_batch_size"] = options.get("validation_batch_size") or size
     if parts[1] is None and parts[2] is not None:
         parts[1] = np.zeros(len(parts[2]), np.float32)
     held = tuple(parts[: 1 + max(place for place in range(3) if parts[place] is not None)])
     options["x"] = pipeline.of_arrays(held, size, bool(shuffle), (0, seed))
     return options
+
+
+def _array(part: Any) -> Any:
+    """Returns an array, which a list of labels or weights is, too."""
+    return np.asarray(part) if isinstance(part, (list, tuple)) else part
+
+
+def _one_count(parts: list[Any]) -> int:
+    counts = [len(array) for array in tf.nest.flatten(parts) if array is not None]
+    if len(set(counts)) > 1 or not counts[0]:
+        raise ValueError(
+            f"fit received arrays of {', '.join(map(str, counts))} examples; expected as many of "
+            "each, and some."
+        )
+    return counts[0]
+
+
+def _cut(count: int, split: float) -> int:
+    cut = int(math.floor(count * (1.0 - split)))
+    if not 0 < cut < count:
+        raise ValueError(
+            f"validation_split={split} of {count} examples leaves none on one side; expected a "
+            "number between 0 and 1 that leaves some."
+        )
+    return cut
 
 
 def num_examples(options: dict[str, Any]) -> int | None:

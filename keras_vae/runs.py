@@ -49,7 +49,7 @@ DRAWN, LEAST = 2000, 50
 #: Samples of shapes that are held against the truth.
 SHAPES = 2000
 HISTORY, METRICS, FIGURES, TENSORBOARD = "history.csv", "metrics.json", "figures", "tensorboard"
-CHECKPOINTS, SKIPPED = "checkpoint", "skipped"
+CHECKPOINTS, SKIPPED, GONE = "checkpoint", "skipped", ".part-checkpoint"
 #: The dtype policies that a model may be trained with.
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 
@@ -105,6 +105,7 @@ def train(
     if stored is not None:
         _check_same(folder, stored, dataclasses.asdict(chosen))
     if stored is not None and is_whole(folder):
+        shutil.rmtree(folder / GONE, ignore_errors=True)
         return folder if chief else None
     with _precision(config.precision), strategy.scope():
         vae = configs.compiled(chosen, data)
@@ -115,7 +116,12 @@ def train(
         console.print(table(configs.choices(chosen, data, vae, reasons)))
     with _run_folder(folder, resume):
         _write_json(folder / CONFIG, dataclasses.asdict(chosen))
-        history = _fit(vae, chosen, data, folder, console)
+        try:
+            history = _fit(vae, chosen, data, folder, console)
+        except FloatingPointError:  # diverged, and put back to where it was good
+            with _files.beside(folder / MODEL) as beside:
+                vae.save(beside)
+            raise
         _fill(folder, vae, data, history)
     return folder
 
@@ -128,7 +134,16 @@ def _fill(folder: Path, vae: VAE, data: Data, history: Mapping[str, list[float]]
     export.saved_model(vae, folder / SAVED_MODEL)
     _save_figures(folder, {"history": plots.history(history)})
     _draw(folder, vae, data, _first(vae, data, data.test))
-    shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
+    _remove_checkpoints(folder)
+
+
+def _remove_checkpoints(folder: Path) -> None:
+    """Removes the checkpoints of a run that is whole: at once for whoever looks, even if killed."""
+    gone = folder / GONE
+    shutil.rmtree(gone, ignore_errors=True)
+    with contextlib.suppress(FileNotFoundError):
+        (folder / CHECKPOINTS).rename(gone)
+    shutil.rmtree(gone, ignore_errors=True)
 
 
 def is_whole(run: str | os.PathLike[str]) -> bool:
@@ -448,7 +463,7 @@ def _watchers(config: Config, data: Data, folder: Path) -> list[keras.callbacks.
             hparams=dataclasses.asdict(config),
         ),
         callbacks.CollapseWarning(),
-        callbacks.Clock(training_seconds(folder) or 0.0),
+        callbacks.Clock(),
         keras.callbacks.CSVLogger(str(folder / HISTORY), append=found is not None),
     ]
 

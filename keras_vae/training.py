@@ -1,6 +1,5 @@
 """How a `VAE` trains: the Keras side of `compile`, `fit`, `evaluate`, `predict` and their steps."""
 
-import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -14,13 +13,13 @@ from keras_vae.graph import Forward, Graph, elbo_terms_of
 from keras_vae.latents import LatentModel
 from keras_vae.layers import Sampling
 from keras_vae.objectives import Objective
-from keras_vae.receiving import Receiving
+from keras_vae.resuming import Resuming
 
 #: Folded into a step's seed for the draws of the objective's own.
 _OBJECTIVE_STREAM = 0x0B1
 
 
-class Training(Receiving):
+class Training(Resuming):
     """The methods of `VAE` that train and score by Keras's loop, for a model that has the parts."""
 
     encoder: keras.Model
@@ -28,8 +27,6 @@ class Training(Receiving):
     objective: Objective
     sampling: Sampling
     graph: Graph
-    fit_data: tuple[Any, Any]
-    train_function: Any
     _compiled: Callable[..., Any]
 
     def compile(
@@ -85,6 +82,7 @@ class Training(Receiving):
                     "have a part of the gradient each; leave it out, or train on one device."
                 )
         super().compile(**options)
+        self.__dict__["_left_out"] = 0
         if replicas > 1:
             self._check_optimizer()
         with self.distribute_strategy.scope():
@@ -116,11 +114,6 @@ class Training(Receiving):
         config = super().get_compile_config()
         limit = self.guard.limit if self.compiled else None
         return config if limit is None else {**config, "gradient_limit": limit}
-
-    @property
-    def guard(self) -> guarding.Guard:
-        """What leaves out the steps that would break the model, and counts them."""
-        return self.__dict__["_guard"]
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         """Compiles with what `get_compile_config` gave, and makes the optimiser's variables."""
@@ -168,79 +161,17 @@ class Training(Receiving):
             options["validation_data"] = (
                 tuple(checked[name] for name in names if name in checked) if whole else checked["x"]
             )
+        given = (options["x"], options.get("y"))
         options = self._resumable(options)
         validation = options.get("validation_data") if validation is None else validation
         if isinstance(options["x"], (tf.data.Dataset, Iterator)):
             options.setdefault("shuffle", False)  # Keras warns that its default has no effect
-        seen = ((options["x"], options.get("y")), validation, options.get("callbacks"))
-        with receiving.in_words(), self._fitting(*seen):
-            return super().fit(**options)
-
-    def _resumable(self, options: dict[str, Any]) -> dict[str, Any]:
-        """Returns the arguments of `fit` for a training that a callback can go on with.
-
-        Such a callback comes after all others, and arrays are put into an order that it knows.
-        """
-        callbacks = options.get("callbacks") or []
-        if isinstance(callbacks, keras.callbacks.CallbackList):
-            return options
-        callbacks = [callbacks] if isinstance(callbacks, keras.callbacks.Callback) else callbacks
-        ours = [each for each in callbacks if getattr(each, "resumes", False)]
-        if not ours:
-            return options
-        beside = [each for each in callbacks if each not in ours]
-        ours[0].begin(self, beside)
-        options = {**options, "callbacks": [*beside, *ours]}
-        others = ("steps_per_epoch", "class_weight")
-        if any(options.get(name) for name in others) or not receiving.is_arrays(options["x"]):
-            return options
-        return receiving.in_order(options, ours[0].order)
-
-    def skip(self, steps: int, of: int) -> None:
-        """Leaves out the next steps of `fit`, without a look at their data.
-
-        Raises:
-            ValueError: for steps that do not end with an execution of `steps_per_execution`.
-        """
-        each = self.steps_per_execution
-        if steps % each and steps != of:
-            raise ValueError(
-                f"The checkpoint was written after {steps} steps, and steps_per_execution is "
-                f"{each}; expected a number that divides it, such as that of before."
-            )
-        self.__dict__["_left_out"] = -(-steps // each)
-
-    def make_train_function(self, force: bool = False) -> Any:
-        """Makes what takes a step, as Keras does; it leaves out steps that `skip` names."""
-        if self.train_function is not None and not force:
-            return self.train_function
-        function = super().make_train_function(force)
-        function = self.train_function if function is None else function
-        self.__dict__["_left_out"] = 0
-
-        def run(iterator: Any) -> Any:
-            if self._left_out:
-                self.__dict__["_left_out"] -= 1
-                return {}
-            return function(iterator)
-
-        self.train_function = run
-        return run
-
-    @contextlib.contextmanager
-    def _fitting(self, training: Any, validation: Any, callbacks: Any) -> Iterator[None]:
-        """Shows callbacks what the model is being fitted to: `fit_data`, (training, validation)."""
-        self.__dict__["fit_data"] = (training, validation)  # past Keras's attribute tracking
-        listed = tf.nest.flatten(callbacks)
-        resuming = [each for each in listed if getattr(each, "resumes", False)]
-        try:
-            yield
-        finally:
-            for each in resuming:
-                each.end()
-            self.guard.watcher = None
-            del self.__dict__["fit_data"]
-            self._initial_epoch = None  # of a checkpoint, which Keras would begin every `fit` at
+        passes = getattr(options["x"], "passes", None)
+        before = int(self.guard.skipped.numpy())
+        with receiving.in_words(), self._fitting((given, validation), passes, options):
+            history = super().fit(**options)
+        self._tell_of_skipped(int(self.guard.skipped.numpy()) - before, options)
+        return history
 
     def evaluate(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Returns the logged values over a data set, as `keras.Model.evaluate` does.
@@ -474,8 +405,15 @@ class Training(Receiving):
         return results
 
     def _get_metrics_result_or_logs(self, logs: Any) -> dict[str, Any]:
-        """Returns what an epoch logs, whatever its last step returned."""
-        return self.get_metrics_result()
+        """Returns what an epoch logs, whatever its last step returned.
+
+        Keras's means of nothing are 0, which of a loss is the best there is; where every step was
+        left out they are NaN.
+        """
+        results = self.get_metrics_result()
+        if float(np.asarray(self._trackers["loss"].count)) == 0.0 and self.guard.lost():
+            return {name: value * float("nan") for name, value in results.items()}
+        return results
 
     def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
         """Makes the variables of optimiser and metrics, without looking at the data.

@@ -48,6 +48,7 @@ LAYERS = {
     "receiving": 9,
     "imputation": 9,
     "guarding": 9,
+    "resuming": 10,
     "inference": 10,
     "scoring": 11,
     "training": 11,

@@ -185,3 +185,123 @@ def test_a_lowered_schedule_survives_a_resume(tmp_path):
     watcher = train(second, 2)
     assert watcher.scale == 0.25 and watcher.rolled_back == 2
     assert second.optimizer._learning_rate.factor == pytest.approx(0.25)
+
+
+def constant_rate():
+    return 0.01
+
+
+def spoil(vae):
+    """Makes a weight too large for any loss to be finite, as a step too far would."""
+    vae.trainable_variables[0].assign(tf.fill(vae.trainable_variables[0].shape, 1e38))
+
+
+def test_an_epoch_without_a_step_has_no_loss_and_is_said():
+    vae = model()
+    with pytest.warns(UserWarning, match="12 step.s. were left out .*Divergence keeps"):
+        history = fit(vae, np.full((60, 6), 1e30, "float32"))
+    assert np.isnan(history["loss"]).all() and np.isnan(history["elbo"]).all()
+
+
+@pytest.mark.parametrize("checkpoints", [False, True])
+def test_a_state_from_which_no_step_can_be_taken_gives_way_to_the_one_before(checkpoints, tmp_path):
+    class Spoil(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            if epoch == 1:
+                spoil(self.model)
+
+    vae, watcher = model(), kv.callbacks.Divergence(in_a_row=2, rollbacks=3)
+    callbacks = [watcher, Spoil()]
+    if checkpoints:
+        callbacks.append(kv.callbacks.Checkpoint(tmp_path / "checkpoint", steps=3))
+    with pytest.warns(UserWarning, match="rollback 2 of 3"):
+        history = fit(vae, X, callbacks=callbacks, epochs=5)
+    assert watcher.rolled_back == 2 and np.isfinite(history["loss"]).all()
+
+
+def test_a_rate_that_is_a_function_is_lowered():
+    vae = model(optimizer=keras.optimizers.SGD(constant_rate))
+    assert kv.callbacks.divergence.lower_rate(vae, 0.5) is None
+    assert float(vae.optimizer.learning_rate) == pytest.approx(0.005)
+    fit(vae, X)
+
+
+def test_batches_that_cannot_be_kept_end_nothing(tmp_path):
+    (tmp_path / "file").write_text("")
+    watcher = kv.callbacks.Divergence(tmp_path / "file" / "skipped", in_a_row=50)
+    with pytest.warns(UserWarning, match="batches could not be kept .*Not a directory"):
+        fit(model(), with_bad(), callbacks=[watcher], epochs=1)
+
+
+def test_a_lowered_schedule_survives_a_resume_within_an_epoch(tmp_path):
+    rate = keras.optimizers.schedules.CosineDecay(0.01, 1000)
+    x = np.concatenate([X[:20], np.full((40, 6), 1e30, "float32"), X])
+
+    class Cut(keras.callbacks.Callback):
+        def on_train_batch_begin(self, batch, logs=None):
+            if batch == 9:
+                raise ConnectionResetError
+
+    def train(folder, more=()):
+        vae, watcher = (
+            model(optimizer=keras.optimizers.Adam(rate)),
+            kv.callbacks.Divergence(in_a_row=4, rollbacks=5),
+        )
+        checkpoint = kv.callbacks.Checkpoint(folder, steps=1)
+        fit(vae, x, callbacks=[watcher, checkpoint, *more], epochs=2)
+        return vae
+
+    with pytest.warns(UserWarning, match="rollback"):
+        whole = train(tmp_path / "whole")
+    with pytest.warns(UserWarning, match="rollback"), pytest.raises(ConnectionResetError):
+        train(tmp_path / "cut", [Cut()])
+    with pytest.warns(UserWarning, match="rollback"):
+        assert_same_weights(whole, train(tmp_path / "cut"), rtol=1e-6, atol=1e-7)
+
+
+def test_a_fit_without_checkpoints_rolls_back_to_none(tmp_path):
+    watcher = kv.callbacks.Divergence()
+    fit(model(), X, callbacks=[watcher, kv.callbacks.Checkpoint(tmp_path)], epochs=1)
+    assert watcher.checkpoints is None
+
+
+def test_the_limit_of_a_scaled_loss_is_that_of_the_gradient(policy):
+    policy("mixed_float16")
+    limited, free = model(gradient_limit=1e4), model()
+    assert isinstance(limited.optimizer, keras.optimizers.LossScaleOptimizer)
+    for vae in (limited, free):
+        fit(vae, X, epochs=4)
+    assert_same_weights(limited, free, rtol=0, atol=0)
+    low = model(gradient_limit=1e-3)
+    fit(low, X, epochs=4)
+    assert 0 < int(low.sampling.step) < 24
+
+
+def test_a_limit_serves_gradients_whose_squares_overflow():
+    guard = kv.guarding.Guard(limit=2.0)
+    optimizer, variable = keras.optimizers.SGD(1.0), keras.Variable([0.0, 0.0])
+    guard.limited.assign(10)
+    huge = [(tf.constant([3e30, 4e30]), variable)]
+    take, gradients = guard.judge(tf.zeros(1), huge, optimizer)
+    assert bool(take) and int(guard.limited) == 0
+    np.testing.assert_allclose(gradients[0][0], [1.2, 1.6], rtol=1e-6)
+    rows = tf.IndexedSlices(tf.constant([[3.0, 4.0]]), tf.constant([1]), tf.constant([2, 2]))
+    take, gradients = guard.judge(tf.zeros(1), [(rows, variable), (None, variable)], optimizer)
+    assert not bool(take) and int(guard.limited) == 1 and gradients[1][0] is None
+
+
+def test_half_precision_gradients_are_summed_in_single():
+    guard, variable = kv.guarding.Guard(), keras.Variable(np.zeros(100_000, "float16"))
+    gradients = [(tf.ones(100_000, tf.float16), variable)]
+    take, _ = guard.judge(tf.zeros(1), gradients, keras.optimizers.SGD(1.0))
+    assert bool(take)
+
+
+def test_accumulated_gradients_leave_out_what_is_not_finite():
+    def made():
+        return model(optimizer=keras.optimizers.Adam(0.01, gradient_accumulation_steps=3))
+
+    clean, hurt = made(), made()
+    fit(clean, X)
+    fit(hurt, with_bad())
+    assert_same_weights(clean, hurt, rtol=0, atol=0)

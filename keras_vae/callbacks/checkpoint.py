@@ -1,5 +1,6 @@
 """Training that goes on where it was cut off."""
 
+import json
 import os
 import signal
 import threading
@@ -11,6 +12,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from keras_vae import _checkpoints, _checks, distribute
 from keras_vae._checkpoints import Found, Position
@@ -19,13 +21,20 @@ from keras_vae._checkpoints import Found, Position
 KEPT: dict[type, tuple[str, ...]] = {
     keras.callbacks.EarlyStopping: ("wait", "stopped_epoch", "best", "best_epoch", "best_weights"),
     keras.callbacks.ReduceLROnPlateau: ("wait", "best", "cooldown_counter"),
-    keras.callbacks.ModelCheckpoint: ("best",),
+    keras.callbacks.ModelCheckpoint: (
+        "best",
+        "_current_epoch",
+        "_batches_seen_since_last_saving",
+        "_last_batch_seen",
+    ),
     keras.callbacks.SwapEMAWeights: ("_ema_weights_in_model",),
 }
 #: Seconds that lie at least between two checkpoints within an epoch.
 INTERVAL = 10.0
 #: The exit status of a process that SIGTERM ended.
 TERMINATED = 143
+#: What the files hold, by number.
+LAYOUT = 1
 
 
 class Checkpoint(keras.callbacks.Callback):
@@ -36,16 +45,19 @@ class Checkpoint(keras.callbacks.Callback):
     noise, the order of the data, the history of before, and what `EarlyStopping`,
     `ReduceLROnPlateau` and `ModelCheckpoint` remember. On a CPU with
     `tf.config.experimental.enable_op_determinism()` the end is that of the undisturbed training,
-    bit for bit. A callback of your own that remembers something names it in its attribute `kept`.
+    bit for bit. A callback of your own that remembers something names it in its attribute `kept`:
+    what JSON holds, arrays, or lists of arrays. Within an epoch, callbacks see the steps of before
+    again, with the logs of the last one and nothing trained; then they get back what they remember.
 
     This holds for arrays, whose order then is a function of a number drawn from NumPy's global
-    generator, and for the sets of `keras_vae.data`. Other data (`tf.data` of your own, generators,
-    `steps_per_epoch`, `class_weight`) is not known inside: training goes on at the start of the
-    epoch that was cut off, and a warning says so. Random numbers of your own from the global
-    generators are not known either.
+    generator (of several workers, of the model's seed), and for the sets of `keras_vae.data`. Other
+    data (`tf.data` of your own, generators, `steps_per_epoch`, `class_weight`, `shuffle="batch"`)
+    is not known inside: training goes on at the start of an epoch, and a warning says so. Random
+    numbers of your own from the global generators are not known either.
 
     Ctrl-C and SIGTERM end the training after the step that is under way and its checkpoint, by a
-    `KeyboardInterrupt` and by `SystemExit(143)`. A second one ends it at once.
+    `KeyboardInterrupt` and by `SystemExit(143)`; in validation, at its end. A second one ends it at
+    once.
 
     A folder is of one training. A second `fit` with it, in this process or another, goes on where
     the first ended, whatever the weights are by then: it takes the epochs that `epochs` says beyond
@@ -65,7 +77,10 @@ class Checkpoint(keras.callbacks.Callback):
         steps: Write one after every so many steps instead.
 
     Raises:
-        ValueError: within `fit`, if the checkpoint is of a model of other weights.
+        ValueError: within `fit`, if the checkpoint is of a model of other weights, was written by a
+            version whose files are others, or lies within an epoch of data of another number of
+            steps or examples.
+        TypeError: within `fit`, if a callback names in `kept` what cannot be written.
         OSError: within `fit`, if it cannot be written.
     """
 
@@ -86,8 +101,10 @@ class Checkpoint(keras.callbacks.Callback):
         self.steps = None if steps is None else _checks.integer("steps", steps)
         self.order = 0
         self._beside: list[keras.callbacks.Callback] = []
+        self._watchers: list[Any] = []
         self._handlers: dict[int, Any] = {}
         self._passes: Any = None
+        self._signal = 0
 
     # What `fit` calls
 
@@ -99,13 +116,22 @@ class Checkpoint(keras.callbacks.Callback):
             beside: The other callbacks.
         """
         self._beside = beside
-        watchers = [each for each in beside if hasattr(each, "checkpoints")]
-        for watcher in watchers:
+        self._watchers = [each for each in beside if hasattr(each, "checkpoints")]
+        for watcher in self._watchers:
             watcher.checkpoints = self.folder
-        self._rolls_back = bool(watchers)
-        worker = distribute.worker(model.distribute_strategy)
-        self._found = _checkpoints.last_checkpoint(self.folder, worker, aloud=True)
+        _kept(beside)  # raises for what cannot be kept
+        strategy = model.distribute_strategy
+        worker, workers = distribute.worker(strategy), distribute.workers(strategy)
+        _checkpoints.remove_unfinished(self.folder, worker)
+        self._found = _checkpoints.last_checkpoint(self.folder, worker, True, workers)
+        if self._found is not None and self._found.told.get("layout") != LAYOUT:
+            raise ValueError(
+                f"The checkpoint in {self.folder} was written by another version of keras_vae; "
+                "expected one of this version. Finish the training with that one, or choose "
+                "another folder."
+            )
         drawn = int(np.random.randint(0, 2**31 - 1))
+        drawn = drawn if workers == 1 else int(np.abs(model.sampling.seed[0]))
         self.order = drawn if self._found is None else self._found.told["order"]
 
     def end(self) -> None:
@@ -116,16 +142,20 @@ class Checkpoint(keras.callbacks.Callback):
         if self._passes is not None:
             self._passes.release()
             self._passes = None
+        for watcher in self._watchers:
+            watcher.checkpoints = None
+        self._leave()  # if one came after the last step
 
     # What Keras calls
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Finds out where to go on, and goes there if that is the start of an epoch."""
-        self._passes = getattr(self.model.fit_data[0][0], "passes", None)
+        self._passes = self.model.fit_passes
         self._several = distribute.is_multi_worker(self.model.distribute_strategy)
         self._chief = distribute.is_chief(self.model.distribute_strategy)
         self._due = self._not_before = 0.0
-        self._signal, self._resumed_at = 0, 0
+        self._resumed_at = self._step = 0
+        self._again: Found | None = None
         self._history: dict[str, Any] | None = None
         self._first: dict[str, int] | None = None
         if self._found is not None:
@@ -135,7 +165,8 @@ class Checkpoint(keras.callbacks.Callback):
     def _start(self, found: Found) -> None:
         """Makes Keras begin at the epoch of a checkpoint."""
         epochs = self.params["epochs"]
-        over = bool(found.told["stopped"]) or found.epochs >= epochs
+        stopped = bool(found.told["stopped"]) and not found.position.step
+        over = stopped or found.epochs >= epochs
         if self._passes is None and not over:
             warnings.warn(
                 "The data is neither arrays nor a set of keras_vae.data, so what was seen of an "
@@ -150,33 +181,44 @@ class Checkpoint(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Goes to a step within an epoch, and holds the data at this epoch's pass."""
-        self._epoch, self._resumed_at = epoch, 0
+        self._epoch, self._resumed_at, self._step, start = epoch, 0, 0, 0
         self._restore_history()
         found, self._found = self._found, None
         if found is not None:  # only now has Keras reset the metrics
+            self._check_data(found)
             self._restore(found)
-            self._resumed_at = found.position.step
-            self.model.skip(self._resumed_at, self.params["steps"])
+            self._resumed_at, self._again = found.position.step, found
+            start = self.model.skip(self._resumed_at, self.params["steps"])
         if self._passes is None:
             return
         if self._first is None:
             self._first = {"epoch": epoch, "pass": self._passes.next}
-        self._passes.hold(self._first["pass"] + epoch - self._first["epoch"], self._resumed_at)
+        self._passes.hold(self._first["pass"] + epoch - self._first["epoch"], start)
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Writes a checkpoint if it is time, and ends the training if it was told to."""
         steps = self.params["steps"]
         step = batch + 1 if steps is None else min(batch + 1, steps)
+        before, self._step = self._step, step
+        if step == self._resumed_at and self._again is not None:
+            self._arrive(self._again)
         inside = self._passes is not None and step > self._resumed_at
         if self._several:
             inside &= self.steps is not None and not self._signal
-        if inside and (self._signal or self._is_time(step)):
+        if inside and (self._signal or self._is_time(before, step)):
             self._write(Position(self._epoch, step))
         self._leave()
 
-    def _is_time(self, step: int) -> bool:
+    def _arrive(self, found: Found) -> None:
+        """Gives callbacks what they remember, now that they have seen the steps of before."""
+        self._again = None
+        self._give_back(found)
+        if found.told["stopped"]:
+            self.model.stop_training = True
+
+    def _is_time(self, before: int, step: int) -> bool:
         if self.steps is not None:
-            return step % self.steps == 0
+            return step // self.steps > before // self.steps
         return time.monotonic() >= max(self._due, self._not_before)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
@@ -197,7 +239,7 @@ class Checkpoint(keras.callbacks.Callback):
     ) -> None:
         """Writes a checkpoint at a position, with the history of an epoch that ends there."""
         started = time.monotonic()
-        if self._rolls_back and int(self.model.guard.in_a_row.numpy()):
+        if any(watcher.in_doubt() for watcher in self._watchers):
             return  # what diverges is nothing to go back to
         local = {} if epoch is not None else _checkpoints.local(self.model)
         arrays = {name: _checkpoints.array(variable) for name, variable in local.items()}
@@ -209,6 +251,8 @@ class Checkpoint(keras.callbacks.Callback):
         arrays |= {name: _checkpoints.array(variable) for name, variable in variables.items()}
         kept, more = _kept(self._beside)
         told = {
+            "layout": LAYOUT,
+            "data": self._data(),
             "order": self.order,
             "first": self._first,
             "history": _history(self.model.history, epoch, logs or {}),
@@ -216,7 +260,8 @@ class Checkpoint(keras.callbacks.Callback):
             "kept": kept,
         }
         _checkpoints.write(position.path(self.folder), arrays | more, told)
-        _checkpoints.remove_others(self.folder, position, self.keep)
+        keep = max(self.keep, 2) if self._several else self.keep  # others may still write theirs
+        _checkpoints.remove_others(self.folder, position, keep)
         ended = time.monotonic()
         self._due = ended + (ended - started) * (1.0 / self.share - 1.0)
         self._not_before = ended + INTERVAL
@@ -228,9 +273,32 @@ class Checkpoint(keras.callbacks.Callback):
             variables |= _checkpoints.local(self.model)
         arrays = {k: array for k, array in found.arrays.items() if not k.startswith(_MORE)}
         _checkpoints.restore(self.folder, variables, arrays)
-        for callback, kept in zip(self._beside, found.told["kept"], strict=False):
-            if kept["class"] == type(callback).__name__:
-                _put_back(callback, kept, found.arrays)
+        self._give_back(found)
+
+    def _give_back(self, found: Found) -> None:
+        """Gives callbacks what they remember: the first of a class what the first of it had."""
+        left = list(self._beside)
+        for kept in found.told["kept"]:
+            of_class = [each for each in left if type(each).__name__ == kept["class"]]
+            if of_class:
+                left.remove(of_class[0])
+                _put_back(of_class[0], kept, found.arrays)
+
+    def _data(self) -> dict[str, int | None]:
+        """Returns what tells one set of training data from another."""
+        count = None if self._passes is None else self._passes.num_examples
+        return {"steps": self.params["steps"], "examples": count}
+
+    def _check_data(self, found: Found) -> None:
+        """Raises a ValueError where a step within an epoch is not what it was."""
+        before, now = found.told["data"], self._data()
+        if before != now:
+            raise ValueError(
+                f"The checkpoint in {self.folder} lies within an epoch of {before['steps']} steps "
+                f"over {before['examples']} examples, and fit received {now['steps']} steps over "
+                f"{now['examples']}; expected the same data and batch_size. Give those, or choose "
+                "another folder."
+            )
 
     def _restore_history(self) -> None:
         if self._history is not None:
@@ -245,7 +313,9 @@ class Checkpoint(keras.callbacks.Callback):
         if threading.current_thread() is not threading.main_thread():
             return
         for number in (signal.SIGINT, signal.SIGTERM):
-            self._handlers[number] = signal.signal(number, self._note)
+            handler = signal.getsignal(number)
+            if handler not in (signal.SIG_IGN, None):  # as under nohup, or not Python's
+                self._handlers[number] = signal.signal(number, self._note)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self._signal:
@@ -254,8 +324,9 @@ class Checkpoint(keras.callbacks.Callback):
 
     def _leave(self) -> None:
         """Ends the training if a signal told it to."""
-        if self._signal:
-            _raise(self._signal)
+        number, self._signal = self._signal, 0
+        if number:
+            _raise(number)
 
 
 def _raise(number: int) -> None:
@@ -283,33 +354,56 @@ def _kept(callbacks: list[keras.callbacks.Callback]) -> tuple[list[Any], dict[st
     for place, callback in enumerate(callbacks):
         values: dict[str, Any] = {}
         for field in _fields(callback):
-            value = getattr(callback, field, None)
-            if isinstance(value, list):
-                parts = {f"{_MORE}{place}|{field}|{i}": np.asarray(v) for i, v in enumerate(value)}
-                arrays |= parts
-                value = list(parts)
-            elif value is not None and not isinstance(value, (bool, int, str)):
-                value = float(value)
-            values[field] = value
+            value, made = _apart(getattr(callback, field, None), f"{_MORE}{place}|{field}")
+            arrays |= made
+            values[field] = _told(callback, field, value)
         told.append({"class": type(callback).__name__, "values": values})
     return told, arrays
+
+
+def _apart(value: Any, name: str) -> tuple[Any, dict[str, np.ndarray]]:
+    """Returns a value for JSON, and by name the arrays that it is made of."""
+    if isinstance(value, np.generic) or (tf.is_tensor(value) and not value.shape.rank):
+        return np.asarray(value).item(), {}
+    if hasattr(value, "shape"):
+        return {"array": name}, {name: _checkpoints.plain(value)}
+    if isinstance(value, (list, tuple)) and any(hasattr(each, "shape") for each in value):
+        made = {f"{name}|{i}": _checkpoints.plain(each) for i, each in enumerate(value)}
+        return {"arrays": list(made)}, made
+    return value, {}
+
+
+def _told(callback: keras.callbacks.Callback, field: str, value: Any) -> Any:
+    """Returns a value that JSON can hold.
+
+    Raises:
+        TypeError: for one that it cannot hold.
+    """
+    try:
+        json.dumps(value)
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"{type(callback).__name__}.{field} is a {type(value).__name__}, which a checkpoint "
+            "cannot keep; expected what JSON holds, an array or a list of arrays."
+        ) from None
+    return value
 
 
 def _put_back(callback: Any, kept: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
     """Gives a callback back what it remembered."""
     for field, value in kept["values"].items():
-        setattr(
-            callback, field, [arrays[name] for name in value] if isinstance(value, list) else value
-        )
+        if isinstance(value, dict) and value.keys() == {"arrays"}:
+            value = [arrays[name] for name in value["arrays"]]
+        elif isinstance(value, dict) and value.keys() == {"array"}:
+            value = arrays[value["array"]]
+        setattr(callback, field, value)
 
 
 def _history(history: Any, epoch: int | None, logs: dict[str, Any]) -> dict[str, Any]:
     """Returns the history, with an epoch that has just ended, as JSON may hold it."""
-    known = history.epoch[:-1] if epoch in history.epoch else history.epoch
-    values = {
-        name: np.asarray(values[: len(known)]).tolist()  # some metrics are vectors
-        for name, values in history.history.items()
-    }
+    values = {name: np.asarray(some).tolist() for name, some in history.history.items()}
+    if epoch is None or epoch in history.epoch:  # the history may be told of an epoch before us
+        return {"epoch": list(history.epoch), "values": values}
     for name, value in logs.items():
-        values.setdefault(name, []).append(np.asarray(value).tolist())
-    return {"epoch": [*known, *([] if epoch is None else [epoch])], "values": values}
+        values.setdefault(name, []).append(np.asarray(value).tolist())  # some are vectors
+    return {"epoch": [*history.epoch, epoch], "values": values}

@@ -1,4 +1,4 @@
-"""How long a training has taken."""
+"""How long a training took, in every epoch's logs."""
 
 import time
 from typing import Any
@@ -7,23 +7,25 @@ import keras
 
 
 class Clock(keras.callbacks.Callback):
-    """Adds the `seconds` since the start of a training to every epoch's logs.
+    """Adds the seconds since the start, and those before it, to every epoch's logs."""
 
-    Give it before callbacks that write the logs.
-
-    Args:
-        before: Seconds that the training took before it was gone on with.
-    """
-
-    def __init__(self, before: float = 0.0) -> None:
-        super().__init__()
-        self._before = before
+    #: What `Checkpoint` keeps of it.
+    kept = ("seconds",)
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Starts the clock."""
-        self._start = time.perf_counter() - self._before
+        """Starts to count."""
+        self.seconds = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """How long the training took so far, with what came before a checkpoint."""
+        return round(time.perf_counter() - self._start, 3)
+
+    @seconds.setter
+    def seconds(self, value: float) -> None:
+        self._start = time.perf_counter() - value
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Logs what it shows."""
+        """Logs the seconds."""
         if logs is not None:
-            logs["seconds"] = round(time.perf_counter() - self._start, 3)
+            logs["seconds"] = self.seconds

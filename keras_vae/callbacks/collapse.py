@@ -31,6 +31,9 @@ class CollapseWarning(keras.callbacks.Callback):
     Reference: Bowman et al., Generating Sentences from a Continuous Space, 2016, section 3.1.
     """
 
+    #: What `Checkpoint` keeps of it.
+    kept = ("_start", "_warned")
+
     def __init__(
         self,
         patience: int = 3,
@@ -47,12 +50,13 @@ class CollapseWarning(keras.callbacks.Callback):
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Picks the examples."""
         self._start: tuple[int, int, float] | None = None  # epoch, step and bound
-        self._warned = not distribute.is_chief(self.model.distribute_strategy)
+        self._warned = False
+        self._quiet = not distribute.is_chief(self.model.distribute_strategy)
         self._watched = base.watched(self.model, self.examples, self.num_examples)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Looks at the latents."""
-        if self._warned or self._watched is None:
+        if self._quiet or self._warned or self._watched is None:
             return
         found = evaluation.collapse(self.model, self._watched.events)
         step, bound = int(tf.convert_to_tensor(self.model.optimizer.iterations)), found.elbo or 0.0

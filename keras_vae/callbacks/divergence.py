@@ -26,7 +26,8 @@ class Divergence(keras.callbacks.Callback):
     lower learning rate; when that does not help it puts it back once more and ends the training.
 
     Where it was good is the last checkpoint of a `Checkpoint` that is given to the same `fit`,
-    which writes none while steps are left out; without one, the start of the epoch.
+    which writes none while steps are left out; without one, the start of the epoch. Where no step
+    could be taken from there, it is the one before. A `jit_compile`d model keeps no batches.
 
     Args:
         folder: Where batches that were left out are written as .npy files, 10 at most; None for
@@ -40,7 +41,7 @@ class Divergence(keras.callbacks.Callback):
     """
 
     #: What `Checkpoint` keeps of it.
-    kept = ("rolled_back", "scale")
+    kept = ("rolled_back", "scale", "seen", "batches")
 
     def __init__(
         self,
@@ -56,25 +57,26 @@ class Divergence(keras.callbacks.Callback):
         self.factor = _checks.number("factor", factor, 0.0, above=True)
         if self.factor >= 1.0:
             raise ValueError(f"factor is {factor}; expected a number below 1, such as 0.5.")
-        self.rolled_back, self.scale = 0, 1.0
+        self.rolled_back, self.scale, self.seen, self.batches = 0, 1.0, 0, 0
         #: The checkpoints to roll back to; `fit` sets it where a `Checkpoint` is given, too.
         self.checkpoints: Path | None = None
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Starts to count."""
         self.rolled_back, self.scale, self._scaled = 0, 1.0, 1.0
-        self._seen = self._skipped()
-        self._batches = 0
-        self._good: dict[str, np.ndarray] | None = None
-        self._looked = 0
+        self.seen, self.batches, self._looked = self._skipped(), 0, 0
+        self._good: list[dict[str, np.ndarray]] = []
+        self._tried: int | None = None
+        self._unwritten = ""
+        self._before: _checkpoints.Position | None = None
         if self.folder is not None and distribute.is_chief(self.model.distribute_strategy):
             self.model.guard.watcher = self._keep
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Remembers the state, where no checkpoint will."""
         self._looked = 0
-        if self.checkpoints is None and not int(self.model.guard.in_a_row.numpy()):
-            self._good = self._state()
+        if self.checkpoints is None and not self.in_doubt():
+            self._good = [*self._good[-1:], self._state()]
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Lowers the learning rate again after a checkpoint was gone on from."""
@@ -86,7 +88,8 @@ class Divergence(keras.callbacks.Callback):
         """Looks at the counters from time to time."""
         if batch + 1 - self._looked >= min(EVERY, self.in_a_row):
             self._looked = batch + 1
-            self._look()
+            if not self.model.skipping:
+                self._look()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Logs how many steps were left out."""
@@ -98,20 +101,26 @@ class Divergence(keras.callbacks.Callback):
         """Looks no further."""
         self.model.guard.watcher = None
 
+    def in_doubt(self) -> bool:
+        """Returns whether no step was taken since one was left out, or since a rollback."""
+        return self.model.guard.lost() or int(self.model.sampling.step.numpy()) == self._tried
+
     def _skipped(self) -> int:
         return int(self.model.guard.skipped.numpy())
 
     def _look(self) -> int:
         """Returns how many steps were left out so far, and does what is to be done about it."""
         skipped = self._skipped()
-        if skipped > self._seen:
+        if skipped > self.seen:
             where = f"; their batches are in {self.folder}" if self.folder is not None else ""
+            if self._unwritten:
+                where = f"; their batches could not be kept ({self._unwritten})"
             warnings.warn(
                 f"{skipped} step(s) were left out because the loss or gradient was not finite"
                 f"{where}. Look for outliers in the data, or lower the learning rate.",
                 stacklevel=2,
             )
-            self._seen = skipped
+            self.seen = skipped
         if int(self.model.guard.longest.numpy()) >= self.in_a_row:
             self._roll_back()
         return skipped
@@ -147,30 +156,44 @@ class Divergence(keras.callbacks.Callback):
 
     def _put_back(self) -> None:
         """Gives variables the values of the last good state, but for counters and learning rate."""
-        arrays = self._good
-        if self.checkpoints is not None:
-            found = _checkpoints.last_checkpoint(self.checkpoints)
-            arrays = None if found is None else found.arrays
+        taken = int(self.model.sampling.step.numpy())
+        arrays = self._arrays(again=taken == self._tried)
         for name, variable in _checkpoints.shared(self.model).items():
             left = name.startswith("guard") or name.endswith("|learning_rate")
             if arrays is not None and not left:
                 variable.assign(arrays[name])
+        self._tried = int(self.model.sampling.step.numpy())
+
+    def _arrays(self, again: bool) -> dict[str, np.ndarray] | None:
+        """Returns the last good state, or the one before where no step could be taken from it."""
+        if self.checkpoints is None:
+            if again and len(self._good) > 1:
+                self._good.pop()
+            return self._good[-1] if self._good else None
+        find = _checkpoints.last_checkpoint
+        found = find(self.checkpoints, before=self._before) if again else None
+        found = found or find(self.checkpoints)
+        self._before = None if found is None else found.position
+        return None if found is None else found.arrays
 
     def _keep(self, x: np.ndarray) -> None:
         """Writes a batch that was left out."""
-        if self.folder is None or self._batches >= MOST_BATCHES:
+        if self.folder is None or self.batches >= MOST_BATCHES:
             return
-        self._batches += 1
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.batches += 1
         number = int(self.model.sampling.step.numpy())
-        path = self.folder / f"step-{number:08d}-{self._batches}.npy"
-        _files.write(path, lambda file: np.save(file, x))
+        path = self.folder / f"step-{number:08d}-{self.batches}.npy"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            _files.write(path, lambda file: np.save(file, x))
+        except OSError as error:  # no reason to end a training
+            self._unwritten = str(error)
 
 
 def lower_rate(model: Any, factor: float) -> float | None:
     """Multiplies the learning rate; returns it, or None where a schedule was scaled."""
     optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
-    if isinstance(optimizer._learning_rate, keras.optimizers.schedules.LearningRateSchedule):
+    if callable(optimizer._learning_rate):
         _scale_schedule(model, factor)
         return None
     rate = float(np.asarray(optimizer.learning_rate)) * factor
@@ -193,7 +216,7 @@ class Scaled(keras.optimizers.schedules.LearningRateSchedule):
     """Another schedule, multiplied by a number.
 
     Args:
-        schedule: The other, or its config.
+        schedule: The other, or its config; or a function without arguments.
         factor: The number.
     """
 
@@ -206,7 +229,8 @@ class Scaled(keras.optimizers.schedules.LearningRateSchedule):
 
     def __call__(self, step: Any) -> Any:
         """Returns the learning rate at a step."""
-        return self.schedule(step) * self.factor
+        scheduled = isinstance(self.schedule, keras.optimizers.schedules.LearningRateSchedule)
+        return (self.schedule(step) if scheduled else self.schedule()) * self.factor
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""

@@ -18,9 +18,11 @@ class Passes:
     Attributes:
         next: The number of the pass that begins next.
         start: How many of its batches come at its end instead of its start.
+        num_examples: How many there are in one.
     """
 
-    def __init__(self, fixed: bool) -> None:
+    def __init__(self, fixed: bool, num_examples: int) -> None:
+        self.num_examples = num_examples
         self.next, self.start, self._fixed, self._held = 0, 0, fixed, False
 
     def hold(self, number: int, start: int = 0) -> None:
@@ -128,7 +130,7 @@ def of_arrays(
 
 def _in_passes(epoch: Any, steps: int, count: int, fixed: bool) -> tf.data.Dataset:
     """Returns the passes of a data set one after the other, each a function of number and start."""
-    passes = Passes(fixed)
+    passes = Passes(fixed, count)
     spec = (tf.TensorSpec([], tf.int32), tf.TensorSpec([], tf.int64))
     numbers = tf.data.Dataset.from_generator(passes, output_signature=spec)
     dataset = numbers.flat_map(epoch).apply(tf.data.experimental.assert_cardinality(steps))

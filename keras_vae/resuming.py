@@ -1,0 +1,129 @@
+"""How `fit` goes on with a training: steps that are left out, data in an order, what is said."""
+
+import contextlib
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+
+from keras_vae import guarding, receiving
+from keras_vae.receiving import Receiving
+
+
+class Resuming(Receiving):
+    """The methods of `VAE` by which a callback goes on with a training."""
+
+    fit_data: tuple[Any, Any]
+    fit_passes: Any
+    train_function: Any
+
+    @property
+    def guard(self) -> guarding.Guard:
+        """What leaves out the steps that would break the model, and counts them."""
+        return self.__dict__["_guard"]
+
+    def _tell_of_skipped(self, steps: int, options: dict[str, Any]) -> None:
+        """Warns of steps that were left out, where no `callbacks.Divergence` did."""
+        callbacks, _ = _resuming(options.get("callbacks"))
+        if steps > 0 and not any(hasattr(each, "checkpoints") for each in callbacks):
+            warnings.warn(
+                f"{steps} step(s) were left out because the loss or gradient was not finite. Look "
+                "for outliers in the data, or lower the learning rate; callbacks.Divergence keeps "
+                "the batches.",
+                stacklevel=3,
+            )
+
+    def _resumable(self, options: dict[str, Any]) -> dict[str, Any]:
+        """Returns the arguments of `fit` for a training that a callback can go on with.
+
+        Such a callback comes after all others, and arrays are put into an order that it knows.
+        """
+        callbacks, ours = _resuming(options.get("callbacks"))
+        if not ours:
+            return options
+        if len(ours) > 1 or isinstance(options["callbacks"], keras.callbacks.CallbackList):
+            raise ValueError(
+                f"fit received {len(ours)} Checkpoint(s) in a "
+                f"{type(options['callbacks']).__name__}; expected one, in a list of callbacks."
+            )
+        beside = [each for each in callbacks if each not in ours]
+        ours[0].begin(self, beside)
+        options = {**options, "callbacks": [*beside, *ours]}
+        others = ("steps_per_epoch", "class_weight")
+        if any(options.get(name) for name in others) or not receiving.is_arrays(options["x"]):
+            return options
+        if options.get("shuffle") == "batch":
+            return options
+        return receiving.in_order(options, ours[0].order)
+
+    def skip(self, steps: int, of: int) -> int:
+        """Leaves out the next steps of `fit`, of all in an epoch.
+
+        Returns: how many of their batches the data should put at its end: all, or none where the
+        last execution is of fewer steps than others. It would find some of them there, so that
+        what is left out is read instead.
+
+        Raises:
+            ValueError: for steps that do not end with an execution of `steps_per_execution`.
+        """
+        each = self.steps_per_execution
+        if steps % each and steps != of:
+            raise ValueError(
+                f"The checkpoint was written after {steps} steps, and steps_per_execution is "
+                f"{each}; expected a number that divides it, such as that of before."
+            )
+        self.__dict__["_left_out"] = -(-steps // each)
+        self.__dict__["_left_out_logs"] = self._results()
+        self.__dict__["_left_out_read"] = bool(of % each)
+        return 0 if of % each else steps
+
+    @property
+    def skipping(self) -> bool:
+        """Whether the next step of `fit` is one that is left out, after `skip`."""
+        return bool(self._left_out)
+
+    def make_train_function(self, force: bool = False) -> Any:
+        """Makes what takes a step, as Keras does; it leaves out steps that `skip` names."""
+        if self.train_function is not None and not force:
+            return self.train_function
+        function = super().make_train_function(force)
+        function = self.train_function if function is None else function
+
+        def run(iterator: Any) -> Any:
+            if self._left_out:
+                self.__dict__["_left_out"] -= 1
+                if self._left_out_read:
+                    for _ in range(self.steps_per_execution):
+                        next(iterator, None)
+                return self._left_out_logs
+            return function(iterator)
+
+        self.train_function = run
+        return run
+
+    @contextlib.contextmanager
+    def _fitting(self, data: Any, passes: Any, options: dict[str, Any]) -> Iterator[None]:
+        """Shows callbacks what the model is being fitted to: `fit_data`, (training, validation).
+
+        `fit_passes` are those over the training data, where they are known.
+        """
+        self.__dict__["fit_data"] = data  # past Keras's attribute tracking
+        self.__dict__["fit_passes"] = passes
+        self.__dict__["_left_out"] = 0
+        _, resuming = _resuming(options.get("callbacks"))
+        try:
+            yield
+        finally:
+            del self.__dict__["fit_data"], self.__dict__["fit_passes"]
+            self._initial_epoch = None  # of a checkpoint, which Keras would begin every `fit` at
+            self.__dict__["_left_out"] = 0
+            for each in resuming:
+                each.end()
+
+
+def _resuming(callbacks: Any) -> tuple[list[Any], list[Any]]:
+    """Returns the callbacks that `fit` was given, and those of them that go on with a training."""
+    held = getattr(callbacks, "callbacks", callbacks)  # of a CallbackList
+    listed = [] if held is None else keras.tree.flatten(held)
+    return listed, [each for each in listed if getattr(each, "resumes", False)]
