@@ -23,6 +23,7 @@ class Clock(keras.callbacks.Callback):
 
     @seconds.setter
     def seconds(self, value: float) -> None:
+        """Starts to count at what came before a checkpoint."""
         self._start = time.perf_counter() - value
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
