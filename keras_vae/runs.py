@@ -429,16 +429,16 @@ def _fit(
 ) -> dict[str, list[float]]:
     chief = distribute.is_chief(vae.distribute_strategy)
     watchers = _watchers(config, data, folder) if chief else []
-    bar = callbacks.Progress(console) if console is not None else None
+    bar = [callbacks.Progress(console)] if console is not None else []
     checkpoint = callbacks.Checkpoint(folder / CHECKPOINTS)
-    divergence = callbacks.Divergence(folder / SKIPPED)
-    average = [] if config.ema is None else [keras.callbacks.SwapEMAWeights()]
+    own = [callbacks.Divergence(folder / SKIPPED)]
+    own += [] if config.ema is None else [keras.callbacks.SwapEMAWeights()]
     try:
         fitted = vae.fit(
             data.train,
             validation_data=data.validation,
             epochs=config.epochs,
-            callbacks=[divergence, *average, *watchers, *([bar] if bar else []), checkpoint],
+            callbacks=[*own, *watchers, *bar, checkpoint],
             verbose=0,
         )
     except tf.errors.OpError as error:
@@ -447,8 +447,8 @@ def _fit(
         reason = error.message.splitlines()[0].rpartition("; ")[2]
         raise OSError(f"{folder / TENSORBOARD} could not be written: {reason}.") from error
     finally:
-        if bar is not None:
-            bar.on_train_end()  # gives the terminal back whatever happened
+        for each in bar:
+            each.on_train_end()  # gives the terminal back whatever happened
     return fitted.history
 
 

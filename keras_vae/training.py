@@ -167,7 +167,7 @@ class Training(Resuming):
         if isinstance(options["x"], (tf.data.Dataset, Iterator)):
             options.setdefault("shuffle", False)  # Keras warns that its default has no effect
         passes = getattr(options["x"], "passes", None)
-        before = int(self.guard.skipped.numpy())
+        before = int(self.guard.skipped.numpy()) if self.compiled else 0  # else Keras says it
         with receiving.in_words(), self._fitting((given, validation), passes, options):
             history = super().fit(**options)
         self._tell_of_skipped(int(self.guard.skipped.numpy()) - before, options)
