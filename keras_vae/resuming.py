@@ -120,6 +120,8 @@ class Resuming(Receiving):
             self.__dict__["_left_out"] = 0
             for each in resuming:
                 each.end()
+            if "_guard" in self.__dict__:
+                self.__dict__["_guard"].watcher = None
 
 
 def _resuming(callbacks: Any) -> tuple[list[Any], list[Any]]:

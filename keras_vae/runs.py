@@ -278,7 +278,7 @@ def _gaps(
     if min(_sides.count(x), _sides.count(train)) < LEAST:
         return nothing
     codes, prior, reference = evaluation.gap_draws(vae, x, config.seed, train)
-    if not _finite(codes, prior, reference):
+    if not evaluation.finite(codes, prior, reference):
         return nothing
     found = evaluation.gaps_between(codes, prior, config.seed, reference=reference)
     far = evaluation.far_from_codes(codes, prior, config.seed, reference)
@@ -298,7 +298,7 @@ def _shapes(vae: VAE, config: Config, data: Data, test: tuple[Any, Any]) -> dict
     condition = _sides.condition_of(x, SHAPES)
     means = vae.sample(SHAPES, seed=config.seed, condition=condition).mean
     again = vae.reconstruct(x)
-    if not _finite(means, again):
+    if not evaluation.finite(means, again):
         return dict.fromkeys(
             [f"shapes_{name}" for name in (*evaluation.ShapeScores._fields, "verdict")]
         )
@@ -307,10 +307,6 @@ def _shapes(vae: VAE, config: Config, data: Data, test: tuple[Any, Any]) -> dict
     found = evaluation.shape_scores(means, renders, again, values, data.label_names)
     kept = {f"shapes_{name}": value for name, value in found._asdict().items()}
     return kept | {"shapes_verdict": found.sentence()}
-
-
-def _finite(*arrays: np.ndarray) -> bool:
-    return all(bool(np.isfinite(array).all()) for array in arrays)
 
 
 def _first(vae: VAE, data: Data, split: Any, count: int = DRAWN) -> tuple[Any, Any]:
@@ -427,18 +423,18 @@ def table(rows: Mapping[str, str]) -> rich.table.Table:
 def _fit(
     vae: VAE, config: Config, data: Data, folder: Path, console: Any
 ) -> dict[str, list[float]]:
-    chief = distribute.is_chief(vae.distribute_strategy)
-    watchers = _watchers(config, data, folder) if chief else []
+    writes = distribute.is_chief(vae.distribute_strategy)
+    watchers = _watchers(config, data, folder) if writes else []
     bar = [callbacks.Progress(console)] if console is not None else []
     checkpoint = callbacks.Checkpoint(folder / CHECKPOINTS)
-    own = [callbacks.Divergence(folder / SKIPPED)]
-    own += [] if config.ema is None else [keras.callbacks.SwapEMAWeights()]
+    divergence = callbacks.Divergence(folder / SKIPPED)
+    average = [] if config.ema is None else [keras.callbacks.SwapEMAWeights()]
     try:
         fitted = vae.fit(
             data.train,
             validation_data=data.validation,
             epochs=config.epochs,
-            callbacks=[*own, *watchers, *bar, checkpoint],
+            callbacks=[divergence, *average, *watchers, *bar, checkpoint],
             verbose=0,
         )
     except tf.errors.OpError as error:

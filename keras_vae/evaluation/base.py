@@ -175,6 +175,11 @@ def batches(vae: VAE, data: Any) -> Iterable[Any]:
             yield _sides.rows(data, slice(start, start + BATCH))
 
 
+def finite(*arrays: np.ndarray) -> bool:
+    """Returns whether all values of some arrays are finite."""
+    return all(bool(np.isfinite(each).all()) for each in arrays)
+
+
 class Annealing(NamedTuple):
     """How chains are annealed; see `VAE.annealed_sample`.
 

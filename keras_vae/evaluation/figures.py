@@ -8,7 +8,7 @@ import numpy as np
 
 from keras_vae import _checks, _sides, plots
 from keras_vae.conditions import Classes
-from keras_vae.evaluation.base import FEWEST, active_dimensions, kl_per_dimension
+from keras_vae.evaluation.base import FEWEST, active_dimensions, finite, kl_per_dimension
 from keras_vae.model import VAE
 from keras_vae.plots.base import decoded
 
@@ -52,22 +52,18 @@ def figures(
     made = _of_latents(encoding, kl, labels, label_names)
     if plots.is_image(vae.event_shape):
         made |= _of_images(vae, x, seed)
-        if _finite(encoding.mean):
+        if finite(encoding.mean):
             made |= _of_moves(vae, x, kl)
     elif len(vae.event_shape) == 1:
         made |= _of_columns(vae, x, column_names, seed)
     return made
 
 
-def _finite(*values: np.ndarray) -> bool:
-    return all(bool(np.isfinite(each).all()) for each in values)
-
-
 def _drawn(
     name: str, draw: Callable[..., "Figure"], *values: Any, **options: Any
 ) -> dict[str, Any]:
     """Returns what `draw` makes of values by its name, or nothing where one is not finite."""
-    return {name: draw(*values, **options)} if _finite(*values) else {}
+    return {name: draw(*values, **options)} if finite(*values) else {}
 
 
 def _of_latents(
@@ -76,10 +72,10 @@ def _of_latents(
     labels, names = _coloured_by(labels, names)
     mean, stddev = encoding.mean, encoding.stddev
     made = {}
-    if _finite(mean, stddev):
+    if finite(mean, stddev):
         title = "Codes of the test set"
         made["latents"] = plots.latent_scatter(mean, labels, stddev, names, title)
-    if kl is not None and _finite(mean):
+    if kl is not None and finite(mean):
         made |= _drawn("kl_per_dimension", plots.kl_per_dimension, kl, active_dimensions(mean))
     return made
 
@@ -180,7 +176,7 @@ def _of_moves(vae: VAE, x: Any, kl: np.ndarray | None) -> dict[str, "Figure"]:
         between = vae.interpolate(ends[0], ends[1], STEPS, method)
         title = f"{word} between the codes of test examples"
         made |= _drawn(name, plots.interpolations, between, title=title)
-    if kl is not None and _finite(kl):
+    if kl is not None and finite(kl):
         images, values = traversals(vae, x, kl)
         title = "Each latent by itself"
         made |= _drawn("traversals", plots.traversals, images, kl, values, title=title)
