@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 import keras_vae as kv
+from keras_vae import _checkpoints
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*were left out because")
 X = np.random.default_rng(0).normal(size=(60, 6)).astype("float32")
@@ -305,3 +306,16 @@ def test_accumulated_gradients_leave_out_what_is_not_finite():
     fit(clean, X)
     fit(hurt, with_bad())
     assert_same_weights(clean, hurt, rtol=0, atol=0)
+
+
+def test_a_run_that_diverges_keeps_its_last_good_model(tmp_path, monkeypatch):
+    def diverge(vae, config, data, folder, console):
+        _checkpoints.write(folder / "checkpoint" / "epoch-000001.npz", {}, {"layout": 1})
+        raise FloatingPointError("The training diverged.")
+
+    monkeypatch.setattr(kv.runs, "_fit", diverge)
+    config = kv.configs.Config(data="digits", epochs=1, network="dense:widths=[8]", latent_dim=2)
+    with pytest.raises(FloatingPointError, match="diverged"):
+        kv.runs.train(config, tmp_path / "run")
+    assert kv.load(tmp_path / "run" / "model.keras").event_shape == (8, 8, 1)
+    assert not kv.runs.is_whole(tmp_path / "run")
