@@ -14,7 +14,10 @@ from keras_vae._types import Given, Inputs
 
 SEED = tf.constant([0, 0])
 LIKELIHOODS = [member for member in TABLE if member.family == "likelihood"]
-by_likelihood = pytest.mark.parametrize("member", LIKELIHOODS, ids=lambda member: member.id)
+by_likelihood = pytest.mark.parametrize(
+    "member",
+    [pytest.param(m, id=m.id, marks=[pytest.mark.slow] if m.slow else []) for m in LIKELIHOODS],
+)
 
 
 def holes(x, share=0.3, seed=7):

@@ -62,7 +62,9 @@ KINDS = {
 }
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(k, marks=[pytest.mark.slow] if n else []) for n, k in enumerate(KINDS)]
+)
 def test_whatever_arrays_are_given_a_cut_changes_nothing(kind, tmp_path):
     conditioned = kind in ("labels in a list", "a mapping")
     assert_cut_changes_nothing(
@@ -79,6 +81,7 @@ def test_however_steps_run_a_cut_changes_nothing(each, place, tmp_path):
     assert_cut_changes_nothing(tmp_path, made, place, **options)
 
 
+@pytest.mark.slow
 def test_steps_between_checkpoints_need_not_fit_those_of_an_execution(tmp_path):
     made = []
 
@@ -90,6 +93,7 @@ def test_steps_between_checkpoints_need_not_fit_those_of_an_execution(tmp_path):
     assert made == [[], [], [4], [6]]
 
 
+@pytest.mark.slow
 def test_accumulated_gradients_and_averages_go_on(tmp_path):
     def made():
         return model(
@@ -150,6 +154,7 @@ def test_what_stopped_a_training_within_an_epoch_stops_it_again(tmp_path):
     assert_same(whole, train(tmp_path / "cut", **options))
 
 
+@pytest.mark.slow
 def test_steps_to_leave_out_do_not_outlive_a_training(tmp_path):
     with pytest.raises(ConnectionResetError):
         train(tmp_path, [Cut(0, 5)])
@@ -204,6 +209,7 @@ def test_files_of_another_layout_are_refused_in_words(tmp_path):
         train(tmp_path)
 
 
+@pytest.mark.slow
 def test_batches_may_be_shuffled_whole(tmp_path):
     with pytest.raises(ConnectionResetError):
         train(tmp_path, [Cut(1, 3)], shuffle="batch")
@@ -289,7 +295,10 @@ MOMENTS = [
 ]
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize(
+    "moment",
+    [pytest.param(m, marks=[pytest.mark.slow] if n > 1 else []) for n, m in enumerate(MOMENTS)],
+)
 def test_a_signal_at_any_moment_ends_a_training_and_loses_nothing(moment, tmp_path):
     options = {"validation_data": X[:20], "epochs": 2}
     whole = train(tmp_path / "whole", **options)
@@ -344,7 +353,10 @@ def test_a_run_counts_the_seconds_of_epochs_that_were_cut_off(tmp_path):
     assert 90.0 <= told[0]["values"]["seconds"] < 91.0
 
 
-@pytest.mark.parametrize("place", ["model", "saved_model", "removal"])
+@pytest.mark.parametrize(
+    "place",
+    ["model", *(pytest.param(p, marks=pytest.mark.slow) for p in ("saved_model", "removal"))],
+)
 def test_a_run_that_is_killed_at_its_end_is_finished(place, tmp_path):
     code = f"""
 import os, shutil, sys
