@@ -264,7 +264,7 @@ def test_epochs_are_written_whatever_the_frequency_of_batches(tmp_path):
     assert "final/loss" in logged(tmp_path)
 
 
-@pytest.mark.filterwarnings("ignore:invalid value", "ignore:overflow")
+@pytest.mark.filterwarnings("ignore:invalid value", "ignore:overflow", "ignore:.*were left out")
 def test_a_diverged_training_goes_on_and_is_called_so(tmp_path):
     vae, x = compiled(likelihood="normal"), events()
     vae.encoder.layers[-1].bias.assign(np.full(8, np.nan))
