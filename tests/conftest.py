@@ -1,6 +1,7 @@
 """Two logical CPU devices, few threads, one seed, and data that every module shares."""
 
 import os
+import signal
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -9,6 +10,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+# Shells have what they start in the background ignore Ctrl-C, and so would what tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 tf.config.threading.set_inter_op_parallelism_threads(2)
 tf.config.threading.set_intra_op_parallelism_threads(1)
 tf.config.set_logical_device_configuration(
