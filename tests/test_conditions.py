@@ -73,7 +73,9 @@ class Known:
         return scipy.stats.multivariate_normal(np.zeros(5), covariance).logpdf(centred)
 
 
-@pytest.mark.parametrize("prior", ["standard_normal", "conditional_normal"])
+@pytest.mark.parametrize(
+    "prior", [pytest.param("standard_normal", marks=pytest.mark.slow), "conditional_normal"]
+)
 def test_bounds_and_estimates_are_those_of_the_known_conditional_density(prior):
     known = Known(prior)
     y = np.arange(60) % 3
@@ -149,7 +151,7 @@ def ways(x, y):
     }
 
 
-@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize("jit_compile", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_data_comes_as_keras_takes_it(labelled, jit_compile):
     x, y, kind = labelled
     losses = {}

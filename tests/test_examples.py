@@ -36,7 +36,13 @@ def test_every_example_is_tried():
     assert {path.name for path in EXAMPLES.glob("*.py")} == set(QUICK)
 
 
-@pytest.mark.parametrize("name", QUICK)
+OFTEN = ("custom_likelihood.py", "demo.py", "held_out.py")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[] if name in OFTEN else [pytest.mark.slow]) for name in QUICK],
+)
 def test_the_example_runs(name, tmp_path):
     command = [sys.executable, str(EXAMPLES / name), *QUICK[name]]
     run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)

@@ -56,7 +56,13 @@ def good(tmp_path_factory):
     return path
 
 
-@pytest.mark.parametrize("name", hostile.KERAS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] if place % 3 else [])
+        for place, name in enumerate(hostile.KERAS)
+    ],
+)
 def test_a_hostile_model_is_refused(name, good, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     make, pattern = hostile.KERAS[name]

@@ -58,6 +58,7 @@ def fitted(matrix):
     return small().fit(matrix)
 
 
+@pytest.mark.slow
 @estimator_checks.parametrize_with_checks([small(epochs=1, random_state=None)])
 def test_scikit_learn_finds_nothing(estimator, check):
     check(estimator)
