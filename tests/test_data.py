@@ -486,7 +486,7 @@ def test_values_that_are_not_finite_are_refused_with_their_place(value):
         data.load(x)
     assert str(caught.value) == (
         "data holds 2 NaN or infinite value(s), the first at index (3, 1); expected finite "
-        "numbers. Drop or replace them, or have NaN taken as missing: missing=True."
+        "numbers. Drop or replace them, or have NaN taken as missing: missing=True, or --missing."
     )
 
 
