@@ -123,6 +123,7 @@ class Saw(keras.callbacks.Callback):
         assert np.isfinite(float(np.asarray(logs["loss"])))
 
 
+@pytest.mark.slow
 def test_callbacks_get_back_all_kinds_of_things_wherever_they_stand(tmp_path):
     with pytest.raises(ConnectionResetError):
         train(tmp_path, [Saw(), Cut(1, 3)])
@@ -138,6 +139,7 @@ def test_callbacks_get_back_all_kinds_of_things_wherever_they_stand(tmp_path):
         train(tmp_path / "other", [saw])
 
 
+@pytest.mark.slow
 def test_what_stopped_a_training_within_an_epoch_stops_it_again(tmp_path):
     class Enough(keras.callbacks.Callback):
         def on_train_batch_end(self, batch, logs=None):
@@ -166,6 +168,7 @@ def test_steps_to_leave_out_do_not_outlive_a_training(tmp_path):
     assert int(vae.optimizer.iterations) == before + 7
 
 
+@pytest.mark.slow
 def test_wrong_callbacks_and_arrays_are_refused_in_words(tmp_path):
     vae, ours = model(), kv.callbacks.Checkpoint(tmp_path)
     for wrong in ([ours, kv.callbacks.Checkpoint(tmp_path)], keras.callbacks.CallbackList([ours])):
@@ -180,6 +183,7 @@ def test_wrong_callbacks_and_arrays_are_refused_in_words(tmp_path):
     assert list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_callbacks_are_shown_the_arrays_that_fit_was_given(tmp_path):
     shown = []
 
@@ -232,6 +236,7 @@ def test_what_a_kill_left_half_written_is_removed(tmp_path):
     }
 
 
+@pytest.mark.slow
 def test_all_workers_take_a_checkpoint_of_which_every_part_is_whole(tmp_path):
     arrays, told = {"metric 0 0": np.zeros(3)}, {"layout": 1}
     for step in (3, 4):
@@ -265,6 +270,7 @@ def test_a_full_disk_ends_in_words_and_the_last_checkpoint_stays(tmp_path, monke
     assert_same(train(tmp_path / "whole"), train(tmp_path))
 
 
+@pytest.mark.slow
 def test_a_place_that_is_no_folder_is_said_in_words(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match="could not be written: "):
@@ -312,6 +318,7 @@ def test_a_signal_at_any_moment_ends_a_training_and_loses_nothing(moment, tmp_pa
     assert_same(whole, train(tmp_path / "cut", **options))
 
 
+@pytest.mark.slow
 def test_signals_are_left_to_others_elsewhere(tmp_path):
     def ignored():
         signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -330,6 +337,7 @@ def test_signals_are_left_to_others_elsewhere(tmp_path):
     assert ended == [[0]]
 
 
+@pytest.mark.slow
 def test_a_second_fit_of_one_callback_goes_on_or_is_over(tmp_path):
     vae, checkpoint = model(), kv.callbacks.Checkpoint(tmp_path, steps=1)
     options = {"batch_size": 10, "verbose": 0, "callbacks": [checkpoint]}
@@ -342,6 +350,7 @@ def test_a_second_fit_of_one_callback_goes_on_or_is_over(tmp_path):
     assert_same((vae, vae.history), train(tmp_path / "whole"))
 
 
+@pytest.mark.slow
 def test_a_run_counts_the_seconds_of_epochs_that_were_cut_off(tmp_path):
     clock = kv.callbacks.clock.Clock()
     clock.on_train_begin()
