@@ -32,6 +32,16 @@ def policy():
     keras.config.set_dtype_policy(before)
 
 
+@pytest.fixture
+def deterministic():
+    """Has operations give the same bits each time, for one test: XLA and others cannot be so."""
+    from tensorflow.python.framework import config  # there is no public way back
+
+    tf.config.experimental.enable_op_determinism()
+    yield
+    config.disable_op_determinism()
+
+
 @pytest.fixture(scope="session")
 def two_replicas():
     """The one MirroredStrategy of this process, over both logical CPU devices."""

@@ -9,10 +9,7 @@ import tensorflow as tf
 
 import keras_vae as kv
 
-
-@pytest.fixture(autouse=True)
-def _deterministic():
-    tf.config.experimental.enable_op_determinism()
+pytestmark = pytest.mark.usefixtures("deterministic")
 
 
 class Cut(keras.callbacks.Callback):

@@ -19,12 +19,9 @@ from test_exact_resume import Cut, assert_same, state
 import keras_vae as kv
 from keras_vae import _checkpoints, runs
 
+pytestmark = pytest.mark.usefixtures("deterministic")
+
 X = np.random.default_rng(0).normal(size=(70, 6)).astype("float32")
-
-
-@pytest.fixture(autouse=True)
-def _deterministic():
-    tf.config.experimental.enable_op_determinism()
 
 
 def model(optimizer=None, condition=None, **compiled):
