@@ -911,7 +911,7 @@ BAD_TRAINING = {
     "option value": (["--likelihood", "normal:variance=share"], "Did you mean 'shared'?"),
     "option syntax": (["--likelihood", "normal:shared"], "expected key=value"),
     "posterior": (["--posterior", "diagonal"], "Did you mean 'diagonal_normal'?"),
-    "prior": (["--prior", "normal"], "expected one of conditional_normal, flow, mixture"),
+    "prior": (["--prior", "normal"], "Unknown prior 'normal'; expected one of conditional_normal"),
     "objective": (["--objective", "elbow"], "Did you mean 'elbo'?"),
     "mismatch": (["--posterior", "point"], "needs a posterior that offers density"),
     "network": (["--network", "dens"], "Did you mean 'dense'?"),
