@@ -133,13 +133,10 @@ class Receiving(keras.Model):
         """Looks at the first batch for values that the likelihood gives no probability to."""
         if not self._may_be_grey():
             return tf.no_op()
-
-        name = (
-            self.likelihood.short_name
-        )  # TensorFlow keeps the function, and self with it, for ever
+        name = self.likelihood.short_name  # not self: TensorFlow keeps the function for ever
 
         def look(values: np.ndarray) -> None:
-            _checks.whole_numbers(np.where(np.isnan(values), 0.0, values), name)
+            _checks.whole_numbers(_seen(values), name)
 
         def call() -> tf.Operation:
             return tf.group(tf.numpy_function(look, [x], []))
@@ -270,8 +267,6 @@ def in_order(options: dict[str, Any], seed: int) -> dict[str, Any]:
         parts = [None if part is None else _sides.rows(part, slice(cut)) for part in parts]
     if options.get("validation_data") is not None:
         options["validation_batch_size"] = options.get("validation_batch_size") or size
-    if parts[1] is None and parts[2] is not None:
-        parts[1] = np.zeros(len(parts[2]), np.float32)
     held = tuple(parts[: 1 + max(place for place in range(3) if parts[place] is not None)])
     options["x"] = pipeline.of_arrays(held, size, bool(shuffle), (0, seed))
     return options

@@ -282,8 +282,8 @@ class Scoring(Inference):
             self._check_density(name.split()[0])
         num_samples = tf.constant(_checks.integer("num_samples", num_samples, maximum=2**31 - 1))
         seed = tf.constant(_checks.seed_pair(seed))
-        self._supported(x)
-        return self._in_batches(name, function, x, batch_size, num_samples, seed)
+        rows = self._supported(x)
+        return self._over_batches(name, function, rows, batch_size, num_samples, seed)
 
     def _supported(self, x: Any) -> dict[str, np.ndarray]:
         rows = self._sided(x)

@@ -247,7 +247,7 @@ def compressed_zeros(file, name):
 HUGE = 10**9
 #: Name -> (what makes the file, a pattern of what is said).
 KERAS = {
-    "absolute member": (member("/tmp/x"), "holds the member"),
+    "absolute member": (member("/x"), "holds the member"),
     "member above": (member("../x"), "holds the member"),
     "member above assets": (member("assets/../../x"), "holds the member"),
     "hidden member": (member("assets/.ssh"), "holds the member"),

@@ -97,10 +97,6 @@ class Divergence(keras.callbacks.Callback):
         if logs is not None:
             logs["skipped_steps"] = skipped
 
-    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        """Looks no further."""
-        self.model.guard.watcher = None
-
     def in_doubt(self) -> bool:
         """Returns whether no step was taken since one was left out, or since a rollback."""
         return self.model.guard.lost() or int(self.model.sampling.step.numpy()) == self._tried

@@ -1,12 +1,13 @@
 """Data sets as batched `tf.data`, with what a model must know of them."""
 
+import functools
 import inspect
 import math
 import os
 import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,7 @@ class Data:
         label_names: What the labels' values or columns are called.
         column_names: What the elements of a vector are called.
         labelled: Whether the batches hold labels.
-        classes: How many classes the labels number from 0 on; None where they are no such numbers.
+        splits: The examples before they were batched, training, validation and test.
     """
 
     name: str
@@ -79,7 +80,15 @@ class Data:
     label_names: tuple[str, ...] = ()
     column_names: tuple[str, ...] = ()
     labelled: bool = False
-    classes: int | None = None
+    splits: tuple[Split, ...] = field(default=(), repr=False)
+
+    @functools.cached_property
+    def classes(self) -> int | None:
+        """How many classes the labels number from 0 on; None where they are no such numbers.
+
+        Of a stream whose classes have no names it takes a pass to find out.
+        """
+        return _classes(self.label_names, self.splits) if self.labelled else None
 
 
 def names() -> list[str]:
@@ -183,7 +192,7 @@ def load(
         label_names=found.label_names,
         column_names=found.column_names,
         labelled=labelled,
-        classes=_classes(found.label_names, splits.values()) if labelled else None,
+        splits=tuple(splits.values()),
     )
 
 
