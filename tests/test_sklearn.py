@@ -356,7 +356,7 @@ def test_frames_go_in_and_come_out(matrix):
         ({"epochs": 0}, ValueError, "epochs is 0; expected a whole number of at least 1"),
         ({"batch_size": 2.5}, TypeError, "batch_size is 2.5"),
         ({"learning_rate": -1.0}, ValueError, "learning_rate is -1.0"),
-        ({"standardize": "yes"}, TypeError, "standardize is 'yes'; expected True or False"),
+        ({"standardize": "yes"}, TypeError, r"standardize is 'yes' \(str\); expected"),
         ({"latent_dim": 0}, ValueError, "latent_dim is 0"),
         ({"network": "dens"}, ValueError, "Did you mean 'dense'"),
         ({"likelihood": "poisson"}, ValueError, "outside the support of the likelihood poisson"),
