@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_vae import distribute
+from keras_vae import distribute, optimizing
 from keras_vae._types import Tensor
 
 Gradients = list[tuple[Any, Any]]
@@ -104,7 +104,7 @@ class Guard:
         """Returns whether the last step was left out because it was not finite."""
         return int(self.in_a_row.numpy()) > 0
 
-    def report(self, x: Tensor) -> tf.Operation:
+    def report(self, x: Tensor) -> None:
         """Shows a batch that was left out to the watcher."""
         own = weakref.ref(self)  # TensorFlow keeps such a function for ever
 
@@ -113,7 +113,7 @@ class Guard:
             if guard is not None and guard.watcher is not None:
                 guard.watcher(values)
 
-        return tf.group(tf.numpy_function(show, [x], []))
+        tf.numpy_function(show, [x], [])
 
 
 def _lost_together(optimizer: Any, gradients: Gradients) -> Gradients:
@@ -158,21 +158,33 @@ def _replicas() -> Tensor:
     return tf.constant(distribute.num_replicas(), tf.float32)
 
 
-def apply_if(take: Tensor, optimizer: keras.optimizers.Optimizer, gradients: Gradients) -> None:
-    """Applies gradients where a step is to be taken.
+def step_if(
+    take: Tensor,
+    optimizer: keras.optimizers.Optimizer,
+    gradients: Gradients,
+    then: Callable[[], None],
+    otherwise: Callable[[], None],
+) -> None:
+    """Applies gradients and calls `then` where a step is to be taken, and else calls `otherwise`.
 
-    A strategy that merges replicas does not allow that in a branch of one of them, so it is asked
-    to branch itself.
+    On one replica that is one branch. A strategy that merges replicas does not allow that in a
+    branch of one of them, so it is asked to branch itself, and the others branch once more.
     """
     values = [gradient for gradient, _ in gradients]
     variables = [variable for _, variable in gradients]
 
     def apply(*tensors: Tensor) -> None:
-        optimizer.apply_gradients(zip(tensors, variables))
+        with optimizing.fused(optimizer):
+            optimizer.apply_gradients(zip(tensors, variables))
+
+    def both() -> None:
+        if gradients:
+            apply(*values)
+        then()
 
     merging = not tf.__internal__.distribute.strategy_supports_no_merge_call()
     if distribute.num_replicas() == 1 or not merging:
-        tf.cond(take, lambda: _done(apply, *values), lambda: tf.constant(0))
+        tf.cond(take, lambda: _done(both), lambda: _done(otherwise))
         return
 
     def across(strategy: Any, take: Any, *tensors: Any) -> None:
@@ -184,11 +196,13 @@ def apply_if(take: Tensor, optimizer: keras.optimizers.Optimizer, gradients: Gra
 
         tf.cond(first, every, lambda: tf.constant(0))
 
-    tf.distribute.get_replica_context().merge_call(across, args=(take, *values))
+    if gradients:
+        tf.distribute.get_replica_context().merge_call(across, args=(take, *values))
+    tf.cond(take, lambda: _done(then), lambda: _done(otherwise))
 
 
-def _done(function: Callable[..., None], *arguments: Any) -> Tensor:
-    function(*arguments)
+def _done(function: Callable[[], None]) -> Tensor:
+    function()
     return tf.constant(0)
 
 

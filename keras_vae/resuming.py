@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import keras
+import tensorflow as tf
 
-from keras_vae import guarding, receiving
+from keras_vae import executing, guarding, receiving
 from keras_vae.receiving import Receiving
 
 
@@ -17,6 +18,7 @@ class Resuming(Receiving):
     fit_data: tuple[Any, Any]
     fit_passes: Any
     train_function: Any
+    test_function: Any
 
     @property
     def guard(self) -> guarding.Guard:
@@ -74,6 +76,7 @@ class Resuming(Receiving):
                 f"{each}; expected a number that divides it, such as that of before."
             )
         self.__dict__["_left_out"] = -(-steps // each)
+        self.__dict__["_executions"]["train"].restart(steps)
         self.__dict__["_left_out_logs"] = self._results()
         self.__dict__["_left_out_read"] = bool(of % each)
         return 0 if of % each else steps
@@ -83,12 +86,16 @@ class Resuming(Receiving):
         """Whether the next step of `fit` is one that is left out, after `skip`."""
         return bool(self._left_out)
 
+    @property
+    def ahead(self) -> int:
+        """How many steps were taken beyond the one that `fit` tells callbacks of."""
+        return self.__dict__["_executions"]["train"].ahead
+
     def make_train_function(self, force: bool = False) -> Any:
         """Makes what takes a step, as Keras does; it leaves out steps that `skip` names."""
         if self.train_function is not None and not force:
             return self.train_function
-        function = super().make_train_function(force)
-        function = self.train_function if function is None else function
+        execution = self._made("train", super().make_train_function, force)
 
         def run(iterator: Any) -> Any:
             if self._left_out:
@@ -97,10 +104,42 @@ class Resuming(Receiving):
                     for _ in range(self.steps_per_execution):
                         next(iterator, None)
                 return self._left_out_logs
-            return function(iterator)
+            return execution(iterator)
 
         self.train_function = run
         return run
+
+    def make_test_function(self, force: bool = False) -> Any:
+        """Makes what scores a batch, as Keras does."""
+        if self.test_function is None or force:
+            self.test_function = self._made("test", super().make_test_function, force)
+        return self.test_function
+
+    def _made(self, kind: str, make: Any, force: bool) -> executing.Execution:
+        """Returns what takes steps of a kind, several at a time where that may be."""
+        function = make(force)
+        function = getattr(self, f"{kind}_function") if function is None else function
+        execution = self.__dict__["_executions"][kind]
+        step = self._autoconvert_optionals(getattr(self, f"{kind}_step"))
+        if self.jit_compile:
+            step = tf.function(step, reduce_retracing=True, jit_compile=True)
+        execution.make(step, self._results, function)
+        return execution
+
+    def _begin_steps(self, kind: str, callbacks: Any, steps: int | None) -> None:
+        """Says how many steps of a kind may be taken at once in the passes that begin."""
+        execution = self.__dict__["_executions"][kind]
+        every = executing.every_step_of(_resuming(callbacks)[0], kind)
+        execution.begin(self._takes_several(kind), every, steps)
+
+    def _takes_several(self, kind: str) -> bool:
+        raise NotImplementedError
+
+    def reset_metrics(self) -> None:
+        """Sets the logged means to nothing, as Keras does when a pass over data begins."""
+        super().reset_metrics()
+        for execution in self.__dict__.get("_executions", {}).values():
+            execution.restart()
 
     @contextlib.contextmanager
     def _fitting(self, data: Any, passes: Any, options: dict[str, Any]) -> Iterator[None]:
@@ -118,6 +157,7 @@ class Resuming(Receiving):
             del self.__dict__["fit_data"], self.__dict__["fit_passes"]
             self._initial_epoch = None  # of a checkpoint, which Keras would begin every `fit` at
             self.__dict__["_left_out"] = 0
+            self.__dict__["_executions"]["train"].begin(together=False)
             for each in resuming:
                 each.end()
             if "_guard" in self.__dict__:

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_vae import _checks, _sides, distribute, guarding, receiving
+from keras_vae import _checks, _sides, distribute, executing, guarding, receiving
 from keras_vae._types import Given, Inputs, LossOutput, Tensor
 from keras_vae.graph import Forward, Graph, elbo_terms_of
 from keras_vae.latents import LatentModel
@@ -83,6 +83,8 @@ class Training(Resuming):
                 )
         super().compile(**options)
         self.__dict__["_left_out"] = 0
+        self.__dict__["_one_by_one"] = "steps_per_execution" in options or replicas > 1
+        self.__dict__["_executions"] = {kind: executing.Execution() for kind in ("train", "test")}
         if replicas > 1:
             self._check_optimizer()
         with self.distribute_strategy.scope():
@@ -112,7 +114,11 @@ class Training(Resuming):
     def get_compile_config(self) -> Any:
         """Returns what `compile_from_config` compiles with."""
         config = super().get_compile_config()
-        limit = self.guard.limit if self.compiled else None
+        if not self.compiled:
+            return config
+        if not self._one_by_one:
+            config.pop("steps_per_execution", None)
+        limit = self.guard.limit
         return config if limit is None else {**config, "gradient_limit": limit}
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
@@ -168,6 +174,8 @@ class Training(Resuming):
             options.setdefault("shuffle", False)  # Keras warns that its default has no effect
         passes = getattr(options["x"], "passes", None)
         before = int(self.guard.skipped.numpy()) if self.compiled else 0  # else Keras says it
+        if self.compiled:
+            self._begin_steps("train", options.get("callbacks"), options.get("steps_per_epoch"))
         with receiving.in_words(), self._fitting((given, validation), passes, options):
             history = super().fit(**options)
         self._tell_of_skipped(int(self.guard.skipped.numpy()) - before, options)
@@ -183,8 +191,20 @@ class Training(Resuming):
             ValueError: as `fit`.
         """
         options = self._received(receiving.bound(super().evaluate, x, y, *args, **kwargs))
+        if self.compiled:
+            self._begin_steps("test", options.get("callbacks"), options.get("steps"))
         with receiving.in_words():
             return super().evaluate(**options)
+
+    def _takes_several(self, kind: str) -> bool:
+        """Returns whether steps of a kind may be taken several at a time.
+
+        Not where the user chose a number, and not a step of a subclass, whose logs may be others
+        than the metrics.
+        """
+        name = f"{kind}_step"
+        own = getattr(type(self), name) is not getattr(Training, name)
+        return not (own or self._one_by_one or self.run_eagerly)
 
     def predict(self, x: Any, *args: Any, **kwargs: Any) -> np.ndarray:
         """Returns the reconstructions (n, E) of a data set, as `keras.Model.predict` does.
@@ -243,13 +263,11 @@ class Training(Resuming):
             for gradient, variable in zip(tape.gradient(target, variables), variables)
         ]
         take, gradients = self.guard.judge(output.loss + penalty, gradients, self.optimizer)
-        if gradients:
-            guarding.apply_if(take, self.optimizer, gradients)
+        logged = self._logged(inputs, forward, output, penalty)
+        report = (lambda: None) if self.jit_compile else (lambda: self.guard.report(inputs.x))
+        guarding.step_if(take, self.optimizer, gradients, logged, report)
         guarding.put_back(take, moved, before)
-        if not self.jit_compile:
-            tf.cond(take, tf.no_op, lambda: self.guard.report(inputs.x))
         self.sampling.step.assign_add(tf.cast(take, self.sampling.step.dtype))
-        self._log(inputs, forward, output, penalty, take)
         return self._results()
 
     def test_step(self, data: Any) -> dict[str, Tensor]:
@@ -260,7 +278,7 @@ class Training(Resuming):
         step = 0 if self.optimizer is None else self.optimizer.iterations
         forward = self.graph.forward(inputs, noise, step=step, seed=seed, path=self.objective.path)
         output = self.objective.evaluate(forward.latent_pass)
-        self._log(inputs, forward, output, self._penalty(inputs.x))
+        self._logged(inputs, forward, output, self._penalty(inputs.x))()
         return self._results()
 
     def gradient_norm(self, x: Any) -> float:
@@ -367,33 +385,24 @@ class Training(Resuming):
         of_weights = _total([v.regularizer(v) for v in self.trainable_variables if v.regularizer])
         return tf.math.multiply_no_nan(whole, share) + (1.0 / replicas - share) * of_weights
 
-    def _log(
-        self,
-        inputs: Inputs,
-        forward: Forward,
-        output: LossOutput,
-        penalty: Tensor,
-        take: Tensor | None = None,
-    ) -> None:
-        """Adds a batch to the means of the logged values, unless its step was not taken."""
+    def _logged(
+        self, inputs: Inputs, forward: Forward, output: LossOutput, penalty: Tensor
+    ) -> Callable[[], None]:
+        """Returns what adds a batch to the means of the logged values."""
         penalty = distribute.global_sum(penalty) if self.losses else penalty
         penalty *= tf.ones_like(output.loss)
         values = {"loss": output.loss + penalty, "regularization_loss": penalty, **output.terms}
         if "elbo" in self._trackers:
             values["elbo"] = -sum(elbo_terms_of(forward.latent_pass))
 
-        def update() -> tf.Operation:
+        def update() -> None:
             for name, tracker in self._trackers.items():
                 tracker.update_state(values[name], inputs.weights)
             if self._compile_metrics is not None:
                 mean = self.likelihood.mean(forward.params[0], forward.given)
                 self._compile_metrics.update_state(inputs.x, mean, inputs.weights)
-            return tf.no_op()
 
-        if take is None:
-            update()
-        else:
-            tf.cond(take, update, tf.no_op)
+        return update
 
     def _results(self) -> dict[str, Tensor]:
         """Returns the running means of the logged values, as a step does."""

@@ -38,6 +38,8 @@ LAYERS = {
     "plots": 3,
     "data": 3,
     "layers": 4,
+    "executing": 4,
+    "optimizing": 4,
     "flows": 5,
     "likelihoods": 6,
     "posteriors": 6,

@@ -359,6 +359,7 @@ def test_colours_are_drawn(tmp_path):
     assert picture(logged(tmp_path / "train"), "samples").shape == (9, 9, 3)
 
 
+@pytest.mark.slow
 def test_watching_changes_no_figure(tmp_path):
     keras.utils.set_random_seed(0)
     _, plain = fit(kv.callbacks.Progress(rich.console.Console(file=io.StringIO())), IMAGE)

@@ -18,6 +18,12 @@ every_member = pytest.mark.parametrize(
     "member",
     [pytest.param(m, id=m.id, marks=[pytest.mark.slow] if m.slow else []) for m in TABLE],
 )
+#: For the laws that take seconds each.
+FEW = ("likelihood-joint", "prior-vamp", "condition-vector", "objective-elbo", "network-dense")
+few_members = pytest.mark.parametrize(
+    "member",
+    [pytest.param(m, id=m.id, marks=[] if m.id in FEW else [pytest.mark.slow]) for m in TABLE],
+)
 
 
 def trained(member, epochs=1, **compiled):
@@ -75,7 +81,7 @@ def test_a_fit_moves_every_weight_and_repeats_to_the_bit(member, tmp_path):
     np.testing.assert_array_equal(*drawn)
 
 
-@every_member
+@few_members
 def test_the_exported_signatures_agree_with_the_methods(member, tmp_path):
     vae, _ = trained(member)
     x, seed = events(member, 7), tf.constant([0, 3])
@@ -130,7 +136,7 @@ def test_densities_stay_float32_under_bfloat16(member, policy):
     assert {layer.compute_dtype for layer in vae.encoder.layers} == {"bfloat16"}
 
 
-@every_member
+@few_members
 def test_the_step_compiles_under_xla(member):
     vae, history = trained(member, jit_compile=True)
     assert vae.jit_compile

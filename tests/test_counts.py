@@ -159,6 +159,7 @@ def test_draws_of_a_rate_that_is_lost_are_lost():
     np.testing.assert_array_equal(np.isnan(draws), [[True, False]])
 
 
+@pytest.mark.slow
 def test_an_untrained_network_that_says_anything_recovers():
     x = np.float32([[0, 3, 40]] * 8)
     bias = tf.Variable(np.float32([300.0, 30.0, -300.0]))

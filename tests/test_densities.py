@@ -342,3 +342,20 @@ def test_discrete_likelihoods_report_bits_per_dimension(likelihood, binary):
     metrics = kv.evaluation.evaluate(vae, binary, 20)
     np.testing.assert_allclose(metrics["bits_per_dim"], metrics["nll"] / 6 / np.log(2), rtol=1e-6)
     assert metrics["normalised"]
+
+
+@pytest.mark.quick
+def test_the_bernoulli_density_may_be_differentiated_twice():
+    likelihood = kv.likelihoods.Bernoulli()
+    likelihood.setup((7,))
+    logits = tf.constant([[-30.0, -3.0, -1e-4, 0.0, 2.0, 5.0, 40.0]])
+    x = tf.constant([[0.0, 1.0, 1.0, 0.0, 0.3, 1.0, 1.0]])
+    with tf.GradientTape() as outer:
+        outer.watch(logits)
+        with tf.GradientTape() as inner:
+            inner.watch(logits)
+            value = likelihood.log_prob(logits, x)
+        first = inner.gradient(value, logits)
+    share = 1.0 / (1.0 + np.exp(-logits.numpy().astype(float)))
+    np.testing.assert_allclose(first, x - share, atol=1e-7)
+    np.testing.assert_allclose(outer.gradient(first, logits), -share * (1 - share), atol=1e-7)

@@ -58,9 +58,8 @@ CASES = {
 }
 
 #: The cases, and whether with sample weights, that stand for the others in the quicker runs.
-QUICK = {("optimal", True), ("add_loss", True), ("vamp", False), ("autoregressive_flow", True)}
-QUICK |= {("bernoulli", False), ("autoencoder", True), ("piwae", True), ("free bits", True)}
-QUICK |= {("dip", True), ("warm-up", False)}
+QUICK = {("optimal", True), ("add_loss", True), ("vamp", False), ("bernoulli", False)}
+QUICK |= {("piwae", True), ("free bits", True)}
 
 
 def batches(x, weighted=False):

@@ -164,6 +164,7 @@ def test_a_limit_is_kept_in_the_file_and_checked(tmp_path, two_replicas):
             kv.callbacks.Divergence(**wrong)
 
 
+@pytest.mark.slow
 def test_a_lowered_schedule_survives_a_resume(tmp_path):
     rate = keras.optimizers.schedules.CosineDecay(0.01, 1000)
     scaled = kv.callbacks.divergence.Scaled(rate, 0.25)
@@ -234,6 +235,7 @@ def test_batches_that_cannot_be_kept_end_nothing(tmp_path):
         fit(model(), with_bad(), callbacks=[watcher], epochs=1)
 
 
+@pytest.mark.slow
 def test_a_lowered_schedule_survives_a_resume_within_an_epoch(tmp_path):
     rate = keras.optimizers.schedules.CosineDecay(0.01, 1000)
     x = np.concatenate([X[:20], np.full((40, 6), 1e30, "float32"), X])

@@ -217,7 +217,9 @@ def test_a_run_of_an_incomplete_table_is_trained_scored_and_filled(tmp_path):
     assert status == 2 and "trained without one" in err
 
 
-@pytest.mark.parametrize("data", ["digits", "shapes:side=8,train=150,test=60"])
+@pytest.mark.parametrize(
+    "data", ["digits", pytest.param("shapes:side=8,train=150,test=60", marks=pytest.mark.slow)]
+)
 def test_a_run_with_a_condition_draws_what_is_asked_for(data, tmp_path):
     run, vector = tmp_path / "run", data != "digits"
     options = ("--condition", "labels", "--prior", "conditional_normal", "--epochs", 1, *TINY)

@@ -69,7 +69,15 @@ def test_whatever_arrays_are_given_a_cut_changes_nothing(kind, tmp_path):
     )
 
 
-@pytest.mark.parametrize(("each", "place"), [(1, (1, 3)), (3, (1, 3)), (3, (1, None)), (7, (2, 0))])
+@pytest.mark.parametrize(
+    ("each", "place"),
+    [
+        (3, (1, 3)),
+        pytest.param(1, (1, 3), marks=pytest.mark.slow),
+        pytest.param(3, (1, None), marks=pytest.mark.slow),
+        pytest.param(7, (2, 0), marks=pytest.mark.slow),
+    ],
+)
 def test_however_steps_run_a_cut_changes_nothing(each, place, tmp_path):
     def made():
         return model(metrics=["mse"], weighted_metrics=["mae"], steps_per_execution=each)
@@ -359,6 +367,7 @@ def test_a_run_counts_the_seconds_of_epochs_that_were_cut_off(tmp_path):
     assert 90.0 <= told[0]["values"]["seconds"] < 91.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "place",
     ["model", *(pytest.param(p, marks=pytest.mark.slow) for p in ("saved_model", "removal"))],

@@ -399,6 +399,7 @@ def test_the_codes_are_held_against_the_prior(digits_run):
     assert (digits_run / "figures" / "gaps.png").is_file()
 
 
+@pytest.mark.slow
 def test_samples_of_shapes_are_held_against_the_truth(tmp_path, monkeypatch):
     monkeypatch.setattr(runs, "SHAPES", 50)
     options = ("--data", "shapes:train=100,test=60", *TINY, "--epochs", 1)
@@ -410,6 +411,7 @@ def test_samples_of_shapes_are_held_against_the_truth(tmp_path, monkeypatch):
     assert values["shapes_verdict"] in output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("data", "part"), [("digits", "encoder"), ("shapes:train=100,test=60", "decoder")]
 )
@@ -436,6 +438,7 @@ def test_a_diverged_model_is_scored_as_far_as_it_goes(
     assert values.get("shapes_valid") is None
 
 
+@pytest.mark.slow
 def test_shapes_may_have_a_likelihood_of_real_values(tmp_path, monkeypatch):
     monkeypatch.setattr(runs, "SHAPES", 50)
     options = ("--data", "shapes:train=100,test=60", *TINY, "--epochs", 1, "--binarize", "none")
@@ -445,6 +448,7 @@ def test_shapes_may_have_a_likelihood_of_real_values(tmp_path, monkeypatch):
     assert 0.0 <= read_json(tmp_path / "run" / "metrics.json")["shapes_valid"] <= 1.0
 
 
+@pytest.mark.slow
 def test_log_likelihoods_may_be_annealed(digits_run, tmp_path):
     folder = shutil.copytree(digits_run, tmp_path / "run")
     np.save(tmp_path / "few.npy", np.eye(64, dtype=np.float32).reshape(64, 8, 8, 1)[:4])
@@ -478,6 +482,7 @@ def test_a_model_without_a_density_is_scored_by_its_reconstructions(vector_run, 
     assert values["reconstruction_loss"] == pytest.approx(-log_px.mean(), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_evaluating_again_gives_the_same_figures(run, metrics):
     values, _ = metrics
     again = runs.evaluate(run, 20)
@@ -653,6 +658,7 @@ def test_grey_values_under_bernoulli_get_a_warning_and_a_label(place, tmp_path):
     assert "These values are not normalised" in output
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("default:.*holds no grey levels")
 def test_dequantised_levels_have_bits_per_dimension(tmp_path):
     levels = np.random.default_rng(0).integers(0, 256, (60, 5)).astype(np.uint8)
@@ -676,6 +682,7 @@ def test_dequantised_levels_have_bits_per_dimension(tmp_path):
         assert ("floats.npy holds no grey levels" in err) == (name == "floats")
 
 
+@pytest.mark.slow
 def test_warnings_are_a_line(monkeypatch, place, tmp_path):
     run_module = [sys.executable, "-m", "keras_vae", "train", "--data", str(place / "vectors.npy")]
     arguments = [*map(str, TINY), "--epochs", "1", "--output", str(tmp_path / "run")]
@@ -1210,6 +1217,7 @@ def test_of_binarize_and_dequantize_the_one_given_wins(file, given, expected):
     assert (config.dequantize, config.binarize) == expected
 
 
+@pytest.mark.slow
 def test_options_turn_off_and_replace_what_a_config_says(place, tmp_path):
     objective = keras.saving.serialize_keras_object(kv.objectives.ELBO(2.0))
     config = {"dequantize": True, "skip_corrupt": True, "objective": objective, "epochs": 1}

@@ -60,7 +60,7 @@ def test_every_method_multiplies_the_mean_by_the_size_factor(cells):
     np.testing.assert_allclose(vae.observation(z[:1]).mean(), np.full((1, 6), np.e), rtol=1e-5)
 
 
-@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize("jit_compile", [False, pytest.param(True, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("kind", ["arrays", "weighted", "dataset", "generator"])
 def test_data_comes_as_keras_takes_it(cells, kind, jit_compile):
     vae = model(jit_compile=jit_compile)

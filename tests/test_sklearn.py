@@ -64,6 +64,7 @@ def test_scikit_learn_finds_nothing(estimator, check):
     check(estimator)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:X .*feature names:UserWarning")  # the checks mix both
 @pytest.mark.parametrize("name", MORE_CHECKS)
 def test_it_does_what_is_asked_of_scikit_learns_own(name):
@@ -324,6 +325,7 @@ def test_a_pipeline_goes_there_and_back(matrix):
     assert list(pipeline.get_feature_names_out()) == ["vaetransformer0", "vaetransformer1"]
 
 
+@pytest.mark.slow
 def test_a_search_finds_the_best_score_on_threads_as_on_one(matrix):
     estimator, grid = small(learning_rate=1e-2), {"epochs": [1, 20]}
     search = GridSearchCV(estimator, grid, cv=2).fit(matrix)

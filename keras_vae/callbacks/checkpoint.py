@@ -99,6 +99,8 @@ class Checkpoint(keras.callbacks.Callback):
         self.keep = _checks.integer("keep", keep)
         self.share = min(_checks.number("share", share, 0.0, above=True), 1.0)
         self.steps = None if steps is None else _checks.integer("steps", steps)
+        #: It sees the model after multiples of so many steps, or wherever several at once end.
+        self.every_steps = self.steps
         self.order = 0
         self._beside: list[keras.callbacks.Callback] = []
         self._watchers: list[Any] = []
@@ -199,6 +201,8 @@ class Checkpoint(keras.callbacks.Callback):
         """Writes a checkpoint if it is time, and ends the training if it was told to."""
         steps = self.params["steps"]
         step = batch + 1 if steps is None else min(batch + 1, steps)
+        if self.model.ahead:
+            return  # the model is beyond this step
         before, self._step = self._step, step
         if step == self._resumed_at and self._again is not None:
             self._arrive(self._again)

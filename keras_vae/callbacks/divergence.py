@@ -60,6 +60,8 @@ class Divergence(keras.callbacks.Callback):
         self.rolled_back, self.scale, self.seen, self.batches = 0, 1.0, 0, 0
         #: The checkpoints to roll back to; `fit` sets it where a `Checkpoint` is given, too.
         self.checkpoints: Path | None = None
+        #: It looks at the model after multiples of so many steps.
+        self.every_steps = min(EVERY, self.in_a_row)
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Starts to count."""
@@ -86,7 +88,7 @@ class Divergence(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Looks at the counters from time to time."""
-        if batch + 1 - self._looked >= min(EVERY, self.in_a_row):
+        if batch + 1 - self._looked >= self.every_steps:
             self._looked = batch + 1
             if not self.model.skipping:
                 self._look()

@@ -15,6 +15,9 @@ class Progress(keras.callbacks.Callback):
             terminal but the final state.
     """
 
+    #: It sees logs, and not the model.
+    every_steps = None
+
     def __init__(self, console: rich.console.Console | None = None) -> None:
         super().__init__()
         columns = (

@@ -77,6 +77,9 @@ class TensorBoard(keras.callbacks.TensorBoard):
                 "run `pip install tensorboard`."
             )
         super().__init__(log_dir=os.fspath(log_dir), **kwargs)
+        by_epoch = self.update_freq == "epoch" and not kwargs.get("profile_batch")
+        #: It looks at steps only where it was asked to.
+        self.every_steps = None if by_epoch else 1
         self.image_freq = (
             None if image_freq is None else _checks.integer("image_freq", image_freq, 0)
         )

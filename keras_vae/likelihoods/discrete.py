@@ -56,10 +56,23 @@ def _symmetric_softplus(logits: Tensor) -> tuple[Tensor, Callable[[Tensor], Tens
     size = logits.shape[-1]
     factors = max(n for n in range(1, MOST_FACTORS + 1) if size % n == 0)
     shape = tf.concat([tf.shape(logits)[:-1], [size // factors, factors]], 0)
-    products = tf.reduce_prod(tf.reshape(tf.sigmoid(magnitude), shape), -1)
+    shares = tf.sigmoid(magnitude)
+    products = tf.reduce_prod(tf.reshape(shares, shape), -1)
     value = 0.5 * tf.reduce_sum(magnitude, -1) - tf.reduce_sum(tf.math.log(products), -1)
 
     def gradient(upstream: Tensor) -> Tensor:
-        return upstream[..., None] * (tf.sigmoid(logits) - 0.5)
+        return upstream[..., None] * _centered_sigmoid(logits, shares)
 
     return value, gradient
+
+
+@tf.custom_gradient
+def _centered_sigmoid(
+    logits: Tensor, shares: Tensor
+) -> tuple[Tensor, Callable[[Tensor], tuple[Tensor, None]]]:
+    """Returns sigmoid(l) - 1/2 from shares = sigmoid(|l|), which are known already."""
+
+    def gradient(upstream: Tensor) -> tuple[Tensor, None]:
+        return upstream * shares * (1.0 - shares), None
+
+    return tf.sign(logits) * (shares - 0.5), gradient
