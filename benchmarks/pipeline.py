@@ -126,8 +126,8 @@ def main(
     print(f"{os.cpu_count()} cores, {examples} examples of 28 x 28, {images} files, {rounds} turns")
     chosen = {name: each for key in part or PARTS for name, each in PARTS[key].items()}
     if "mnist" not in kv.data.tfds.prepared():
-        for name in PARTS["tfds"]:
-            chosen.pop(name, None)
+        for name in chosen.keys() & PARTS["tfds"].keys():
+            chosen.pop(name)
             print(f"{name}: left out, since MNIST is not prepared in {kv.data.tfds.data_dir()}")
     greys = levels(examples)
     for size in batch:
