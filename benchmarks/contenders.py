@@ -67,10 +67,14 @@ def _keras_epochs(model: Any, x: np.ndarray, batch: int, **options: Any) -> Epoc
     yield
 
 
-def keras_vae(workload: str, batch: int, **compiled: Any) -> Epochs:
-    """The package as it is used: `compile`, `fit`."""
+def keras_vae(workload: str, batch: int, threads: int = 0, **compiled: Any) -> Epochs:
+    """The package as it is used: `compile`, `fit`; perhaps with threads of a number."""
+    import tensorflow as tf
+
     import keras_vae as kv
 
+    if threads:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
     chosen = WORKLOADS[workload]
     vae = kv.VAE((28, 28, 1), chosen.latent_dim, network=chosen.network)
     vae.compile("adam", **compiled)
@@ -79,6 +83,11 @@ def keras_vae(workload: str, batch: int, **compiled: Any) -> Epochs:
 
 def plain_keras(workload: str, batch: int, **compiled: Any) -> Epochs:
     """The least that Keras's documentation shows: a `train_step` of a subclass, no guards."""
+    return _keras_epochs(plain_model(workload, **compiled), images(workload), batch)
+
+
+def plain_model(workload: str, **compiled: Any) -> Any:
+    """Returns a compiled model of the same networks, without `keras_vae.VAE`."""
     import keras
     import tensorflow as tf
 
@@ -121,7 +130,7 @@ def plain_keras(workload: str, batch: int, **compiled: Any) -> Epochs:
 
     model = Plain()
     model.compile("adam", **compiled)
-    return _keras_epochs(model, images(workload), batch)
+    return model
 
 
 # PyTorch
@@ -374,6 +383,7 @@ PRODUCTS = 60 * 2 * 1024**3
 CONTENDERS: dict[str, Callable[[str, int], Epochs]] = {
     "keras_vae": keras_vae,
     "keras_vae, one step per execution": functools.partial(keras_vae, steps_per_execution=1),
+    "keras_vae, one thread per operation": functools.partial(keras_vae, threads=1),
     "keras_vae, XLA": functools.partial(keras_vae, jit_compile=True),
     "plain Keras": functools.partial(plain_keras, jit_compile=False),
     "plain Keras, 20 steps per execution": functools.partial(

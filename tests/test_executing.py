@@ -144,7 +144,6 @@ def test_callbacks_that_look_at_tests_see_each_batch(binary, fast):
         ([kv.callbacks.TensorBoard("a", profile_batch=3)], 1),
         ([keras.callbacks.TensorBoard("a")], 1),
     ],
-    ids=str,
 )
 def test_what_callbacks_want(callbacks, expected):
     assert executing.every_step_of(callbacks) == expected

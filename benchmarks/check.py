@@ -1,0 +1,140 @@
+"""Whether a change has lost speed: a few ratios within one process, each with a bar, in 3 minutes.
+
+    python benchmarks/check.py [--rounds 7]
+
+Trains epochs in turns with a plain Keras `train_step` (`contenders.py`), so that what else the
+machine does falls on both, and prints the median of the ratios of neighbouring turns. The bars are
+set below what was measured (docs/performance.md) by the noise of a busy machine. Ends with status 1
+if one is missed.
+"""
+
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import contenders
+import keras
+import numpy as np
+import tensorflow as tf
+import typer
+
+import keras_vae as kv
+
+EXAMPLES = {"dense": 10000, "conv": 1500}
+
+
+def vae_of(workload: str) -> kv.VAE:
+    """Returns a compiled VAE of a workload."""
+    chosen = contenders.WORKLOADS[workload]
+    vae = kv.VAE((28, 28, 1), chosen.latent_dim, network=chosen.network)
+    vae.compile("adam")
+    return vae
+
+
+def epochs(model: keras.Model, x: np.ndarray, batch: int, **options: Any) -> Callable[[], float]:
+    """Returns what trains one more epoch and returns its seconds, those of starting it left out."""
+
+    class Clock(keras.callbacks.Callback):
+        every_steps = None
+
+        def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+            self.begun = time.perf_counter()
+
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            self.took = time.perf_counter() - self.begun
+
+    clock, callbacks, done = Clock(), options.pop("callbacks", []), 0
+
+    def turn() -> float:
+        nonlocal done
+        model.fit(
+            x,
+            batch_size=batch,
+            initial_epoch=done,
+            epochs=done + 1,
+            verbose=0,
+            callbacks=[*callbacks, clock],
+            **options,
+        )
+        done += 1
+        return clock.took
+
+    return turn
+
+
+def ratio(one: Callable[[], float], other: Callable[[], float], rounds: int) -> float:
+    """Returns how many times longer `other` takes than `one`: a median over turns."""
+    for _ in range(2):
+        one(), other()
+    return statistics.median(other() / one() for _ in range(rounds))
+
+
+def to_plain(workload: str, batch: int, rounds: int) -> float:
+    """Returns the speed of `fit` relative to that of a plain step."""
+    x = contenders.images(workload)[: EXAMPLES[workload]]
+    plain = contenders.plain_model(workload, jit_compile=False)
+    return ratio(epochs(vae_of(workload), x, batch), epochs(plain, x, batch), rounds)
+
+
+def watched(rounds: int) -> float:
+    """Returns the time of epochs with TensorBoard, Checkpoint and Divergence, to that without."""
+    x, folder = contenders.images("dense")[: EXAMPLES["dense"]], tempfile.mkdtemp()
+    callbacks = [
+        kv.callbacks.TensorBoard(f"{folder}/board"),
+        kv.callbacks.Divergence(),
+    ]
+    bare, full = vae_of("dense"), vae_of("dense")
+    return ratio(epochs(bare, x, 100), epochs(full, x, 100, callbacks=callbacks), rounds)
+
+
+def operations() -> float:
+    """Returns how many operations the graph of a step of the dense model has."""
+    vae = vae_of("dense")
+    vae.optimizer.build(vae.trainable_variables)
+    step = tf.function(lambda x: vae.train_step((x,)), autograph=False)
+    graph = step.get_concrete_function(tf.TensorSpec((None, 28, 28, 1))).graph.as_graph_def()
+    nodes = [*graph.node, *(node for f in graph.library.function for node in f.node_def)]
+    passive = ("Const", "Placeholder", "Identity", "NoOp")
+    return float(sum(node.op not in passive for node in nodes))
+
+
+def sampling() -> float:
+    """Returns the median milliseconds of one sample from a SavedModel."""
+    folder, took = tempfile.mkdtemp(), []
+    vae_of("dense").export(folder)
+    loaded = tf.saved_model.load(folder)
+    for turn in range(205):
+        begun = time.perf_counter()
+        loaded.sample(tf.constant(1), tf.constant([0, turn]))["x"].numpy()
+        took.append(time.perf_counter() - begun)
+    return 1000.0 * statistics.median(took[5:])
+
+
+def main(rounds: int = 7) -> None:
+    started, missed = time.perf_counter(), 0
+    print(f"{os.cpu_count()} cores, medians of {rounds} turns")
+    for words, measure, bar, more_is_better in (
+        ("operations of a dense step", operations, 480.0, False),
+        ("one sample from a SavedModel, ms", sampling, 3.0, False),
+        ("dense, batch 100, to a plain step", lambda: to_plain("dense", 100, rounds), 1.1, True),
+        ("dense, batch 512, to a plain step", lambda: to_plain("dense", 512, rounds), 1.0, True),
+        ("conv, batch 100, to a plain step", lambda: to_plain("conv", 100, rounds), 0.9, True),
+        ("an epoch watched, to one that is not", lambda: watched(rounds), 1.25, False),
+    ):
+        value = measure()
+        met = value >= bar if more_is_better else value <= bar
+        missed += not met
+        sign = "at least" if more_is_better else "at most"
+        print(f"{'ok' if met else 'MISSED':7s}{words}: {value:.2f}, {sign} {bar:g}", flush=True)
+    print(f"{time.perf_counter() - started:.0f} s")
+    sys.exit(missed > 0)
+
+
+if __name__ == "__main__":
+    typer.run(main)
