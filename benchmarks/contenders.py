@@ -11,6 +11,7 @@ import json
 import os
 import resource
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -136,13 +137,10 @@ def plain_model(workload: str, **compiled: Any) -> Any:
 # PyTorch
 
 
-def torch(workload: str, batch: int, compiled: bool = False) -> Epochs:
-    """A loop over shuffled indices, as PyTorch's documentation has it for data in memory."""
-    import torch
+def torch_networks(workload: str) -> tuple[Any, int, Any]:
+    """Returns encoder, the number of its outputs and decoder, from and to (B, 1, 28, 28)."""
     from torch import nn
-    from torch.nn import functional
 
-    torch.set_num_threads(os.cpu_count() or 1)
     latent = WORKLOADS[workload].latent_dim
 
     class Same(nn.Module):
@@ -196,12 +194,25 @@ def torch(workload: str, batch: int, compiled: bool = False) -> Epochs:
         decoder += [nn.Unflatten(1, (64, 7, 7)), Block(64), *norm(64), up(64, 32), Block(32)]
         decoder += [*norm(32), up(32, 32), *norm(32), nn.Conv2d(32, 1, 3, padding=1)]
 
+    return nn.Sequential(*encoder), hidden, nn.Sequential(*decoder)
+
+
+def torch(workload: str, batch: int, compiled: bool = False) -> Epochs:
+    """A loop over shuffled indices, as PyTorch's documentation has it for data in memory."""
+    import torch
+    from torch import nn
+    from torch.nn import functional
+
+    torch.set_num_threads(os.cpu_count() or 1)
+    latent = WORKLOADS[workload].latent_dim
+    encoder, hidden, decoder = torch_networks(workload)
+
     class Model(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.encoder = nn.Sequential(*encoder)
+            self.encoder = encoder
             self.mean, self.log_variance = nn.Linear(hidden, latent), nn.Linear(hidden, latent)
-            self.decoder = nn.Sequential(*decoder)
+            self.decoder = decoder
 
         def forward(self, x: Any) -> Any:
             features = self.encoder(x)
@@ -228,6 +239,62 @@ def torch(workload: str, batch: int, compiled: bool = False) -> Epochs:
         float(total)
 
     return in_turns(epoch)
+
+
+def pythae(workload: str, batch: int) -> Epochs:
+    """Its own trainer, with its model around the same networks."""
+    import torch
+    from pythae.data.datasets import BaseDataset
+    from pythae.models import VAE, VAEConfig
+    from pythae.models.base.base_utils import ModelOutput
+    from pythae.models.nn import BaseDecoder, BaseEncoder
+    from pythae.trainers import BaseTrainer, BaseTrainerConfig
+    from pythae.trainers.training_callbacks import TrainingCallback
+    from torch import nn
+
+    torch.set_num_threads(os.cpu_count() or 1)
+    latent = WORKLOADS[workload].latent_dim
+    body, hidden, logits = torch_networks(workload)
+
+    class Encoder(BaseEncoder):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = body
+            self.mean, self.log_variance = nn.Linear(hidden, latent), nn.Linear(hidden, latent)
+
+        def forward(self, x: Any) -> Any:
+            found = self.body(x)
+            return ModelOutput(embedding=self.mean(found), log_covariance=self.log_variance(found))
+
+    class Decoder(BaseDecoder):
+        def __init__(self) -> None:
+            super().__init__()
+            self.logits = logits
+
+        def forward(self, z: Any) -> Any:
+            return ModelOutput(reconstruction=torch.sigmoid(self.logits(z)))
+
+    class Turns(TrainingCallback):
+        def on_epoch_begin(self, *given: Any, **more: Any) -> None:
+            question()
+            self.begun = time.perf_counter()
+
+        def on_epoch_end(self, *given: Any, **more: Any) -> None:
+            answer(time.perf_counter() - self.begun)
+
+    config = VAEConfig((1, 28, 28), latent, reconstruction_loss="bce")
+    options = BaseTrainerConfig(
+        output_dir=tempfile.mkdtemp(),
+        num_epochs=10**6,
+        per_device_train_batch_size=batch,
+        learning_rate=1e-3,
+        no_cuda=True,
+    )
+    x = torch.from_numpy(images(workload).transpose(0, 3, 1, 2).copy())
+    model = VAE(config, encoder=Encoder(), decoder=Decoder())
+    data = BaseDataset(x, torch.ones(len(x)))
+    BaseTrainer(model, data, training_config=options, callbacks=[Turns()]).train()
+    yield
 
 
 # JAX
@@ -391,6 +458,7 @@ CONTENDERS: dict[str, Callable[[str, int], Epochs]] = {
     ),
     "PyTorch, eager": torch,
     "PyTorch, compiled": functools.partial(torch, compiled=True),
+    "pythae's trainer": pythae,
     "JAX, scanned epoch": jax,
     "matrix products": matmul,
 }
