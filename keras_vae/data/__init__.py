@@ -354,7 +354,9 @@ def _scale(found: Source, splits: dict[str, Split], missing: bool) -> tuple[dict
     Grey levels as uint8 are divided by 255 unless the source says. Each split goes by its own type,
     since one may hold grey levels and another numbers in 0..1.
     """
-    ranges = {split: _range(split, part, missing) for split, part in splits.items()}
+    ranges = {
+        split: _range(split, part, missing, found.scale is None) for split, part in splits.items()
+    }
     levels = [split for split, part in splits.items() if part.dtype == np.uint8]
     scales = dict.fromkeys(splits, found.scale or 1.0)
     if found.scale is None and any(ranges[split][1] > 1 for split in levels):
@@ -372,19 +374,25 @@ def _scale(found: Source, splits: dict[str, Split], missing: bool) -> tuple[dict
     return scales, "real"
 
 
-def _range(name: str, split: Split, missing: bool) -> tuple[float, float, bool]:
-    """Returns the lowest and highest value, and whether there are no values but 0 and 1."""
+def _range(name: str, split: Split, missing: bool, free: bool) -> tuple[float, float, bool]:
+    """Returns the lowest and highest value, and whether there are no values but 0 and 1.
+
+    Where the scale is free, and one pass is like another, uint8 above 1 says all that matters.
+    """
     if split.extremes is not None:
         return *split.extremes, False
     low, high, binary, count = math.inf, -math.inf, True, 0
     found = NonFinite(f"The {name} set", missing)
+    levels = free and split.dtype == np.uint8 and isinstance(split, Indexed)
     for rows in map(plain, split.chunks()):
         found.look(rows)
         count += len(rows)
-        held = rows[~np.isnan(rows)] if missing else rows
+        held = rows[~np.isnan(rows)] if missing and rows.dtype.kind == "f" else rows
         if held.size:
             low, high = min(low, float(held.min())), max(high, float(held.max()))
-        binary = binary and low >= 0.0 and high <= 1.0 and bool(np.isin(held, (0, 1)).all())
+        if levels and high > 1:
+            return 0.0, 255.0, False
+        binary = binary and low >= 0.0 and high <= 1.0 and _is_binary(held)
     found.refuse()
     if count != split.count:
         raise ValueError(
@@ -392,6 +400,11 @@ def _range(name: str, split: Split, missing: bool) -> tuple[float, float, bool]:
             "expected the same in each. Use a dataset that can be gone through again."
         )
     return low, high, binary
+
+
+def _is_binary(values: np.ndarray) -> bool:
+    """Returns whether numbers between 0 and 1 are nothing else."""
+    return values.dtype.kind != "f" or bool(((values == 0) | (values == 1)).all())
 
 
 def _check_draws(

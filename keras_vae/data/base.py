@@ -1,7 +1,8 @@
 """What a data set is before it is batched: splits that are reached by index or streamed."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from keras_vae._types import Tensor
 
 #: Bytes of a window within which a stream is shuffled, and its most examples.
 WINDOW_BYTES, WINDOW = 2**28, 8192
+#: Examples, and bytes of them, that are looked at together.
+CHUNK, CHUNK_BYTES = 4096, 2**24
 #: Data of more bytes than this stays where it is and is read as it is needed.
 IN_MEMORY = 2**30
 
@@ -69,29 +72,55 @@ class ArrayExamples(Examples):
 
 
 class FileExamples(Examples):
-    """Examples that stay in a memory-mapped file and are read as they are needed.
+    """Examples that stay in an .npy file and are read as they are needed.
+
+    They are read past the memory map, of which far more than the examples would become resident.
+    Where an example does not lie in one piece (Fortran order), the map is all there is.
 
     Args:
-        array: The map, (n, E) of any kind of number and byte order.
+        array: The file's map, (n, E) of any kind of number and byte order.
     """
 
     def __init__(self, array: np.memmap) -> None:
-        self._map = array
         self.count, self.event_shape = len(array), array.shape[1:]
         self.dtype = np.dtype(np.uint8 if array.dtype == np.uint8 else np.float32)
+        self._path, self._offset = Path(str(array.filename)), array.offset
+        self._stored, self._bytes = array.dtype, array.itemsize * math.prod(array.shape[1:])
+        self._map = None if array.flags.c_contiguous else array
 
     def gather(self, index: Tensor) -> Tensor:
         """Returns the examples at `index` (B,), (B, E)."""
 
         def read(places: np.ndarray) -> np.ndarray:
-            return np.ascontiguousarray(plain(self._map[places]))
+            if self._map is not None:
+                return np.ascontiguousarray(plain(self._map[places]))
+            with still_readable(self._path):
+                return self._runs(places.tolist(), 1)
 
         rows = tf.numpy_function(read, [index], tf.as_dtype(self.dtype), stateful=False)
         return tf.ensure_shape(rows, (None, *self.event_shape))
 
     def rows(self, start: int, stop: int) -> np.ndarray:
-        """Returns examples start..stop - 1 as an array."""
-        return plain(self._map[start:stop])
+        """Returns examples start..stop - 1 as an array.
+
+        Raises:
+            ValueError: if they are no longer there.
+        """
+        if self._map is not None:
+            return plain(self._map[start:stop])
+        with readable(self._path):
+            return self._runs([start], stop - start)
+
+    def _runs(self, places: Sequence[int], length: int) -> np.ndarray:
+        """Returns as many examples from each place on."""
+        held = np.empty((len(places), length * self._bytes), np.uint8)
+        with self._path.open("rb", buffering=0) as file:  # of its own: threads share no position
+            for run, place in zip(held, places):
+                file.seek(self._offset + place * self._bytes)
+                if file.readinto(run) != len(run):
+                    raise EOFError(f"it ends before example {place + length}")
+        shape = (len(places) * length, *self.event_shape)
+        return plain(held.view(self._stored).reshape(shape))
 
 
 class PartExamples(Examples):
@@ -202,8 +231,10 @@ class Indexed(Split):
 
     def chunks(self) -> Iterator[np.ndarray]:
         """Yields all examples in order, some at a time."""
-        for start in range(0, self.count, 4096):
-            yield self.x.rows(start, min(start + 4096, self.count))
+        bytes_each = self.dtype.itemsize * int(np.prod(self.event_shape))
+        step = max(1, min(CHUNK, CHUNK_BYTES // max(1, bytes_each)))
+        for start in range(0, self.count, step):
+            yield self.x.rows(start, min(start + step, self.count))
 
 
 class Streamed(Split):
@@ -373,10 +404,16 @@ class NonFinite:
 
     def look(self, rows: np.ndarray) -> None:
         """Counts in the next rows (n, E)."""
-        places = np.argwhere(np.isinf(rows) if self._missing else ~np.isfinite(rows))
-        if len(places) and not self._count:
+        if rows.dtype.kind == "f":
+            bad = np.isinf(rows) if self._missing else ~np.isfinite(rows)
+            if bad.any():
+                self._keep(np.argwhere(bad))
+        self._rows += len(rows)
+
+    def _keep(self, places: np.ndarray) -> None:
+        if not self._count:
             self._first = (self._rows + int(places[0][0]), *places[0][1:].tolist())
-        self._count, self._rows = self._count + len(places), self._rows + len(rows)
+        self._count += len(places)
 
     def refuse(self) -> None:
         """Raises a ValueError with the count and the first place, if there were any."""
