@@ -1,19 +1,19 @@
 """Training on an array that does not fit into memory: how much of it is held, and how fast it is.
 
-    python benchmarks/large_data.py [--gigabytes 20] [--steps 50] [--rounds 5] [--full] [--folder .]
+    python benchmarks/large_data.py [--gigabytes 20] [--steps 50] [--rounds 5] [--full] [--binary]
+        [--folder .]
 
-Writes images (n, 28, 28, 1), uint8, to an .npy file, which `keras_vae.data` maps and reads by index
-above 1 GiB. Most of the file are holes, which take no room on the disk and read as zeros without
-its work, but pass through memory like what is written; `--full` writes random grey levels all over
-it, and needs the room. A small residual network with 16 latents is trained a number of steps on
-images from all over the file, and as many on its first 20,000 in memory, by turns in one process;
-both are binarised dynamically.
+Writes images (n, 28, 28, 1), uint8, to an .npy file, which `keras_vae.data` reads by index above 1
+GiB. Most of the file are holes, which take no room on the disk and read as zeros without its work,
+but pass through memory like what is written; `--full` writes random grey levels all over it, and
+needs the room. Grey levels are known for such from the first of them; with `--binary` the values
+are 0 and 1, so that the file must be looked through to its end. A small residual network with 16
+latents is trained a number of steps on images from all over the file, and as many on its first
+20,000 in memory, by turns in one process; both are binarised dynamically.
 
 Prints examples per second with their ratio (to be at least 0.9), the seconds until the data is
 ready, and resident memory at its highest (to stay below 2 GB): RssAnon, what the process allocated,
-and RssFile, pages of files that it has mapped. These are the libraries' code and, of a mapped
-array, the pages that were read. They belong to the page cache, and the kernel takes them back when
-memory is short; until then they are resident.
+RssFile, pages of files that it has mapped (the libraries' code), and their sum.
 """
 
 import itertools
@@ -67,7 +67,7 @@ class Memory:
         self.highest = resident()
 
 
-def write(path: Path, count: int, full: bool) -> None:
+def write(path: Path, count: int, full: bool, levels: int) -> None:
     """Writes a file of `count` images; past NumPy's maps, which would be resident."""
     random = np.random.default_rng(0)
     header = {"descr": "|u1", "fortran_order": False, "shape": (count, *EVENT)}
@@ -79,7 +79,7 @@ def write(path: Path, count: int, full: bool) -> None:
         for place in map(int, places):
             file.seek(start + place * SIZE)
             images = min(WRITTEN, count - place) if full else 1
-            file.write(random.integers(0, 256, images * SIZE, np.uint8).tobytes())
+            file.write(random.integers(0, levels, images * SIZE, np.uint8).tobytes())
 
 
 def in_memory(path: Path, count: int, batch_size: int) -> tf.data.Dataset:
@@ -150,13 +150,14 @@ def main(
     rounds: int = 5,
     batch_size: int = 100,
     full: Annotated[bool, typer.Option(help="Write all of the file")] = False,
+    binary: Annotated[bool, typer.Option(help="Write no values but 0 and 1")] = False,
     folder: Annotated[Path | None, typer.Option(help="Where it is written for the while")] = None,
 ) -> None:
     count, place = int(gigabytes * 1e9) // SIZE, Path(tempfile.mkdtemp(dir=folder))
     print(f"{os.cpu_count()} cores, seed 0, {count:,} images, {steps} steps of {batch_size} a turn")
     try:
         started = time.perf_counter()
-        write(place / "images.npy", count, full)
+        write(place / "images.npy", count, full, 2 if binary else 256)
         used = 512 * (place / "images.npy").stat().st_blocks / 1e9
         words = f"{gigabytes:g} GB, of which {used:.2f} are on the disk"
         print(f"a file of {words}, written in {time.perf_counter() - started:.1f} s")
