@@ -84,7 +84,7 @@ class Execution:
         taken = int(taken)
         if not taken:
             raise StopIteration
-        self._logs = {name: float(value) for name, value in logs.items()}
+        self._logs = tf.nest.map_structure(lambda value: value.numpy(), logs)
         self._adapt((time.perf_counter() - started) / taken)
         self.ahead = taken - 1
         return self._logs

@@ -1,6 +1,5 @@
 """Two logical CPU devices, few threads, one seed, and data that every module shares."""
 
-import gc
 import os
 import signal
 
@@ -23,14 +22,6 @@ tf.config.set_logical_device_configuration(
 @pytest.fixture(autouse=True)
 def _seeded():
     keras.utils.set_random_seed(0)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _forgotten():
-    """Spares the garbage collector what a module leaves: TensorFlow keeps millions of objects."""
-    yield
-    gc.collect()
-    gc.freeze()
 
 
 @pytest.fixture
