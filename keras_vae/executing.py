@@ -73,12 +73,12 @@ class Execution:
 
     def __call__(self, iterator: Any) -> Logs:
         """Returns the logs of a step."""
+        if not (self._together and isinstance(iterator, tf.data.Iterator)):
+            return self._one_by_one(iterator)
         self._asked += 1
         if self.ahead:
             self.ahead -= 1
             return self._logs
-        if not (self._together and isinstance(iterator, tf.data.Iterator)):
-            return self._one_by_one(iterator)
         started = time.perf_counter()
         taken, logs = self._several(iterator, tf.constant(self._next()))
         taken = int(taken)

@@ -138,8 +138,18 @@ class Resuming(Receiving):
     def reset_metrics(self) -> None:
         """Sets the logged means to nothing, as Keras does when a pass over data begins."""
         super().reset_metrics()
-        for execution in self.__dict__.get("_executions", {}).values():
-            execution.restart()
+        if "_executions" in self.__dict__ and not self.__dict__.get("_is_aside"):
+            self.__dict__["_executions"]["train"].restart()
+
+    @contextlib.contextmanager
+    def _aside(self) -> Iterator[None]:
+        """Tells that what resets the means is no pass of a `fit`, which may be under way."""
+        before = self.__dict__.get("_is_aside", False)
+        self.__dict__["_is_aside"] = True
+        try:
+            yield
+        finally:
+            self.__dict__["_is_aside"] = before
 
     @contextlib.contextmanager
     def _fitting(self, data: Any, passes: Any, options: dict[str, Any]) -> Iterator[None]:

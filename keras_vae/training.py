@@ -123,6 +123,8 @@ class Training(Resuming):
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         """Compiles with what `get_compile_config` gave, and makes the optimiser's variables."""
+        if config.get("steps_per_execution") == 1:  # of Keras, where the user chose none
+            config = {key: config[key] for key in config if key != "steps_per_execution"}
         self.compile(**keras.saving.deserialize_keras_object(config))
         self.optimizer.build(self.trainable_variables)
 
@@ -193,7 +195,7 @@ class Training(Resuming):
         options = self._received(receiving.bound(super().evaluate, x, y, *args, **kwargs))
         if self.compiled:
             self._begin_steps("test", options.get("callbacks"), options.get("steps"))
-        with receiving.in_words():
+        with receiving.in_words(), self._aside():
             return super().evaluate(**options)
 
     def _takes_several(self, kind: str) -> bool:
@@ -219,13 +221,13 @@ class Training(Resuming):
     def train_on_batch(self, x: Any, *args: Any, **kwargs: Any) -> Any:
         """Takes one step on one batch, as `keras.Model.train_on_batch` does."""
         options = self._received(receiving.bound(super().train_on_batch, x, *args, **kwargs))
-        with receiving.in_words():
+        with receiving.in_words(), self._aside():
             return super().train_on_batch(**options)
 
     def test_on_batch(self, x: Any, *args: Any, **kwargs: Any) -> Any:
         """Scores one batch, as `keras.Model.test_on_batch` does."""
         options = self._received(receiving.bound(super().test_on_batch, x, *args, **kwargs))
-        with receiving.in_words():
+        with receiving.in_words(), self._aside():
             return super().test_on_batch(**options)
 
     def predict_on_batch(self, x: Any) -> Any:

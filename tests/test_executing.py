@@ -193,6 +193,25 @@ def test_what_breaks_off_leaves_the_next_fit_alone(binary, fast):
     assert int(vae.sampling.step.numpy()) == before + 1 + STEPS
 
 
+def test_what_callbacks_do_with_the_model_leaves_the_pass_alone(binary, fast):
+    class Aside(keras.callbacks.Callback):
+        every_steps = None
+        seen = ()
+
+        def on_train_batch_end(self, batch, logs=None):
+            self.seen = (*self.seen, self.model.ahead)
+            if batch == 5:
+                self.model.evaluate(binary, verbose=0)
+                self.model.test_on_batch(binary[:4])
+                self.model.train_on_batch(binary[:4])
+
+    vae, aside = make(), Aside()
+    vae.fit(binary, batch_size=8, epochs=5, verbose=0, callbacks=[aside])
+    assert len(aside.seen) == 5 * STEPS
+    assert int(vae.sampling.step.numpy()) == 5 * (STEPS + 1)
+    assert aside.seen[-STEPS:] == tuple(range(STEPS))[::-1]
+
+
 def test_a_chosen_number_is_saved_and_a_found_one_is_not(binary, tmp_path):
     for compiled, expected in (({}, False), ({"steps_per_execution": 3}, True)):
         vae = make(**compiled)
