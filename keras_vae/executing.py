@@ -5,12 +5,10 @@ Here the number follows from the time that steps take, callbacks see all of them
 must see the model as it was after each get that.
 """
 
-import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
-import keras
 import tensorflow as tf
 
 from keras_vae._types import Tensor
@@ -123,34 +121,3 @@ def _several(step: Callable[[Any], Any], results: Callable[[], Logs]) -> Callabl
         return tf.while_loop(going, one, first)[0], results()
 
     return take
-
-
-def every_step_of(callbacks: Iterable[Any], kind: str = "train") -> int | None:
-    """Returns after which steps callbacks must see the model as it is then: multiples, or None.
-
-    A callback says so by its attribute `every_steps`. Of others, those that Keras calls with
-    batches want each, but for progress bars and what does nothing unless it was asked to.
-
-    Args:
-        callbacks: Of a `fit` or `evaluate`.
-        kind: Of the steps, "train" or "test".
-    """
-    wanted = [each for each in (_every_step(one, kind) for one in callbacks) if each is not None]
-    return math.gcd(*wanted) if wanted else None
-
-
-def _every_step(callback: Any, kind: str) -> int | None:
-    if hasattr(callback, "every_steps"):
-        return callback.every_steps
-    if type(callback) is keras.callbacks.ProgbarLogger:
-        return None
-    if type(callback) is keras.callbacks.ModelCheckpoint and callback.save_freq == "epoch":
-        return None
-    hooks = [f"on_{kind}_batch_begin", f"on_{kind}_batch_end"]
-    hooks += ["on_batch_begin", "on_batch_end"] if kind == "train" else []
-    plain = keras.callbacks.Callback
-
-    def own(hook: str) -> bool:
-        return getattr(getattr(callback, hook), "__func__", None) is not getattr(plain, hook)
-
-    return 1 if any(map(own, hooks)) else None

@@ -33,8 +33,9 @@ def fused(optimizer: keras.optimizers.Optimizer) -> Iterator[None]:
 
 
 def _is_adam(optimizer: Any) -> bool:
-    own = type(optimizer).update_step is keras.optimizers.Adam.update_step
-    return own and not optimizer.amsgrad
+    parts = ("update_step", "assign_add", "assign_sub")
+    plain = all(getattr(type(optimizer), p) is getattr(keras.optimizers.Adam, p) for p in parts)
+    return plain and not optimizer.amsgrad
 
 
 class _Update:
@@ -42,7 +43,7 @@ class _Update:
 
     def __init__(self, optimizer: Any) -> None:
         self._optimizer = optimizer
-        self._powers: tuple[Tensor, Tensor] | None = None
+        self._powers: tuple[Tensor, ...] | None = None
 
     def __call__(self, gradient: Any, variable: tf.Variable, learning_rate: Any) -> None:
         optimizer = self._optimizer
@@ -54,7 +55,7 @@ class _Update:
         if self._powers is None:
             step = tf.cast(optimizer.iterations + 1, tf.float32)
             betas = (optimizer.beta_1, optimizer.beta_2)
-            self._powers = (tf.pow(betas[0], step), tf.pow(betas[1], step))
+            self._powers = tuple(tf.pow(tf.cast(beta, tf.float32), step) for beta in betas)
         tf.raw_ops.ResourceApplyAdam(
             var=variable.handle,
             m=momentum.handle,
@@ -62,8 +63,8 @@ class _Update:
             beta1_power=self._powers[0],
             beta2_power=self._powers[1],
             lr=tf.cast(learning_rate, tf.float32),
-            beta1=tf.constant(optimizer.beta_1, tf.float32),
-            beta2=tf.constant(optimizer.beta_2, tf.float32),
-            epsilon=tf.constant(optimizer.epsilon, tf.float32),
+            beta1=tf.cast(optimizer.beta_1, tf.float32),
+            beta2=tf.cast(optimizer.beta_2, tf.float32),
+            epsilon=tf.cast(optimizer.epsilon, tf.float32),
             grad=tf.cast(gradient, tf.float32),
         )

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_vae import executing, guarding, receiving
+from keras_vae import _hooks, executing, guarding, receiving
 from keras_vae.receiving import Receiving
 
 
@@ -122,14 +122,14 @@ class Resuming(Receiving):
         execution = self.__dict__["_executions"][kind]
         step = self._autoconvert_optionals(getattr(self, f"{kind}_step"))
         if self.jit_compile:
-            step = tf.function(step, reduce_retracing=True, jit_compile=True)
+            step = tf.function(step, reduce_retracing=True, jit_compile=True, autograph=False)
         execution.make(step, self._results, function)
         return execution
 
     def _begin_steps(self, kind: str, callbacks: Any, steps: int | None) -> None:
         """Says how many steps of a kind may be taken at once in the passes that begin."""
         execution = self.__dict__["_executions"][kind]
-        every = executing.every_step_of(_resuming(callbacks)[0], kind)
+        every = _hooks.every_step_of(_resuming(callbacks)[0], kind)
         execution.begin(self._takes_several(kind), every, steps)
 
     def _takes_several(self, kind: str) -> bool:
@@ -167,7 +167,8 @@ class Resuming(Receiving):
             del self.__dict__["fit_data"], self.__dict__["fit_passes"]
             self._initial_epoch = None  # of a checkpoint, which Keras would begin every `fit` at
             self.__dict__["_left_out"] = 0
-            self.__dict__["_executions"]["train"].begin(together=False)
+            if self.compiled:
+                self.__dict__["_executions"]["train"].begin(together=False)
             for each in resuming:
                 each.end()
             if "_guard" in self.__dict__:

@@ -205,8 +205,9 @@ class Training(Resuming):
         than the metrics.
         """
         name = f"{kind}_step"
-        own = getattr(type(self), name) is not getattr(Training, name)
-        return not (own or self._one_by_one or self.run_eagerly)
+        own = getattr(type(self), name) is not getattr(Training, name) or name in self.__dict__
+        chosen = self._one_by_one or self.steps_per_execution != 1  # an attribute that may be set
+        return not (own or chosen or self.run_eagerly)
 
     def predict(self, x: Any, *args: Any, **kwargs: Any) -> np.ndarray:
         """Returns the reconstructions (n, E) of a data set, as `keras.Model.predict` does.

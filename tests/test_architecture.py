@@ -39,6 +39,7 @@ LAYERS = {
     "data": 3,
     "layers": 4,
     "executing": 4,
+    "_hooks": 4,
     "optimizing": 4,
     "flows": 5,
     "likelihoods": 6,

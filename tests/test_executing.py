@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 import keras_vae as kv
-from keras_vae import executing
+from keras_vae import _hooks, executing
 
 STEPS = 12
 
@@ -111,6 +111,24 @@ def test_callbacks_see_the_model_after_each_step_they_want(binary, fast, verbose
     assert (1, STEPS) in none.seen
 
 
+class Over(kv.callbacks.Progress):
+    """A hook of one's own over one of ours, whose `every_steps` does not speak of it."""
+
+    def __new__(cls, every=None):
+        own = type("Own", (cls,), {} if every is None else {"every_steps": every})
+        own.on_train_batch_end = lambda self, batch, logs=None: None
+        return keras.callbacks.Callback.__new__(own)
+
+    def __init__(self, every=None):
+        super().__init__()
+
+
+def with_hook(callback):
+    """Sets a hook as an attribute."""
+    callback.on_train_batch_end = lambda batch, logs=None: None
+    return callback
+
+
 def test_callbacks_that_look_at_tests_see_each_batch(binary, fast):
     class Each(keras.callbacks.Callback):
         seen = ()
@@ -143,10 +161,14 @@ def test_callbacks_that_look_at_tests_see_each_batch(binary, fast):
         ([kv.callbacks.TensorBoard("a", update_freq=10)], 1),
         ([kv.callbacks.TensorBoard("a", profile_batch=3)], 1),
         ([keras.callbacks.TensorBoard("a")], 1),
+        ([Over()], 1),
+        ([Over(every=8)], 8),
+        ([with_hook(keras.callbacks.ProgbarLogger())], 1),
+        ([with_hook(kv.callbacks.Progress())], 1),
     ],
 )
 def test_what_callbacks_want(callbacks, expected):
-    assert executing.every_step_of(callbacks) == expected
+    assert _hooks.every_step_of(callbacks) == expected
 
 
 def test_a_step_of_ones_own_is_taken_one_by_one(binary, fast):
@@ -221,3 +243,40 @@ def test_a_chosen_number_is_saved_and_a_found_one_is_not(binary, tmp_path):
         loaded = kv.load(tmp_path / "vae.keras")
         assert loaded._one_by_one == expected
         assert loaded.steps_per_execution == (3 if expected else 1)
+
+
+@pytest.mark.quick
+def test_a_wrong_number_of_steps_is_refused_in_words():
+    for wrong in (0, 2.5):
+        with pytest.raises((TypeError, ValueError), match="every_steps is"):
+            _hooks.every_step_of([Watcher(wrong)])
+
+
+def test_a_number_set_afterwards_is_that_of_keras(binary, fast):
+    vae = make()
+    vae.steps_per_execution = 4
+    vae.fit(binary, batch_size=8, epochs=3, verbose=0)
+    assert int(vae.sampling.step.numpy()) == 3 * STEPS
+
+
+def test_a_model_that_was_not_compiled_is_told_so(binary):
+    vae = kv.VAE((6,), 2, network="dense:widths=[8]")
+    with pytest.raises(ValueError, match=r"You must call `compile\(\)`"):
+        vae.fit(binary, verbose=0)
+
+
+@pytest.mark.parametrize("option", [{}, {"jit_compile": True}, {"steps_per_execution": 2}], ids=str)
+def test_layers_are_not_rewritten_by_autograph(option, binary):
+    seen = []
+
+    class Looks(keras.layers.Layer):
+        def call(self, x):
+            seen.append(str(tf.__internal__.autograph.control_status_ctx().status))
+            return x
+
+    layers = [keras.layers.Dense(4), Looks()]
+    vae = kv.VAE((6,), 2, encoder=keras.Sequential(layers), network="dense:widths=[8]")
+    vae.compile("adam", **option)
+    seen.clear()
+    vae.fit(binary, verbose=0)
+    assert seen and not any("ENABLED" in status for status in seen)

@@ -160,3 +160,19 @@ def test_the_pages_of_a_large_file_do_not_stay(tmp_path):
         assert not np.any(examples.gather(np.arange(start, start + 20)))
     assert resident_of_files() - before < 1e8
     assert (loaded.support, loaded.event_shape) == ("binary", (width,))
+
+
+def test_parts_copies_and_changes_of_a_map_are_what_is_read(tmp_path):
+    x = np.arange(60, dtype=np.float32).reshape(30, 2)
+    np.save(tmp_path / "x.npy", x)
+    found = np.load(tmp_path / "x.npy", mmap_mode="r")
+    changed = np.load(tmp_path / "x.npy", mmap_mode="c")
+    changed[5] = -1.0
+    written = np.load(tmp_path / "x.npy", mmap_mode="r+")
+    written[29] = 7.0  # into the file
+    for array in (found, found[10:20], found[4:][3:], found[::2], found.copy(), changed, written):
+        examples = data.base.FileExamples(array)
+        np.testing.assert_array_equal(examples.rows(2, 5), np.asarray(array[2:5]))
+        np.testing.assert_array_equal(examples.gather([3, 1]), np.asarray(array)[[3, 1]])
+    loaded = data.load({"train": found[:20], "validation": found[20:], "test": found[20:]}, 10)
+    np.testing.assert_array_equal(next(iter(loaded.validation)), found[20:])

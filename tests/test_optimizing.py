@@ -84,6 +84,20 @@ def test_weights_of_another_dtype_and_sparse_gradients_are_left_to_keras():
 
 
 @pytest.mark.quick
+def test_numbers_may_be_variables_and_assignments_ones_own():
+    changed, plain = keras.optimizers.Adam(1e-2), keras.optimizers.Adam(1e-2)
+    changed.beta_1 = tf.Variable(0.9)
+    for one, other in zip(trained(changed, True)[0], trained(plain, False)[0]):
+        np.testing.assert_allclose(one, other, rtol=2e-5, atol=2e-6)
+
+    class Own(keras.optimizers.Adam):
+        def assign_sub(self, variable, value):
+            super().assign_sub(variable, 0.0 * value)
+
+    assert trained(Own(1e-2), True)[1] == 0
+
+
+@pytest.mark.quick
 def test_the_optimizer_is_left_as_it_was():
     optimizer = keras.optimizers.Adam()
     with pytest.raises(RuntimeError), optimizing.fused(optimizer):

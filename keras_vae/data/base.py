@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import mmap
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,7 +76,8 @@ class FileExamples(Examples):
     """Examples that stay in an .npy file and are read as they are needed.
 
     They are read past the memory map, of which far more than the examples would become resident.
-    Where an example does not lie in one piece (Fortran order), the map is all there is.
+    The map is all there is where an example does not lie in one piece (Fortran order), where the
+    array is a part or a copy of a map, and where it may hold what the file does not.
 
     Args:
         array: The file's map, (n, E) of any kind of number and byte order.
@@ -85,8 +87,9 @@ class FileExamples(Examples):
         self.count, self.event_shape = len(array), array.shape[1:]
         self.dtype = np.dtype(np.uint8 if array.dtype == np.uint8 else np.float32)
         self._path, self._offset = Path(str(array.filename)), array.offset
+        whole = isinstance(array.base, mmap.mmap) and array.mode in ("r", "r+")
         self._stored, self._bytes = array.dtype, array.itemsize * math.prod(array.shape[1:])
-        self._map = None if array.flags.c_contiguous else array
+        self._map = None if whole and array.flags.c_contiguous else array
 
     def gather(self, index: Tensor) -> Tensor:
         """Returns the examples at `index` (B,), (B, E)."""
