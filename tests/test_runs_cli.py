@@ -645,6 +645,7 @@ def test_lines_join_pairs_of_test_examples(run, place, tmp_path):
 
 
 @pytest.mark.filterwarnings("default:x holds grey")
+@pytest.mark.slow
 def test_grey_values_under_bernoulli_get_a_warning_and_a_label(place, tmp_path):
     base = ("train", "--data", place / "images.npz", "--binarize", "none", *TINY, "--epochs", 1)
     folder = tmp_path / "grey"

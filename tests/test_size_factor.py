@@ -96,6 +96,7 @@ def test_the_size_factor_is_used_in_training(cells):
     assert told.elbo(cells).mean() > untold.elbo(cells["x"]).mean() + 5.0
 
 
+@pytest.mark.slow
 def test_saved_and_exported_models_take_size_factors(cells, tmp_path):
     vae = model("zero_inflated_negative_binomial:size_factor=True")
     vae.fit(cells, verbose=0)
