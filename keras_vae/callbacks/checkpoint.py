@@ -55,9 +55,9 @@ class Checkpoint(keras.callbacks.Callback):
     is not known inside: training goes on at the start of an epoch, and a warning says so. Random
     numbers of your own from the global generators are not known either.
 
-    Ctrl-C and SIGTERM end the training after the step that is under way and its checkpoint, by a
-    `KeyboardInterrupt` and by `SystemExit(143)`; in validation, at its end. A second one ends it at
-    once.
+    Ctrl-C and SIGTERM end the training after the steps that are under way (one, or as many as take
+    a tenth of a second) and a checkpoint, by a `KeyboardInterrupt` and by `SystemExit(143)`; in
+    validation, at its end. A second one ends it at once.
 
     A folder is of one training. A second `fit` with it, in this process or another, goes on where
     the first ended, whatever the weights are by then: it takes the epochs that `epochs` says beyond
