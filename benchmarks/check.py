@@ -14,59 +14,17 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import contenders
-import keras
-import numpy as np
 import tensorflow as tf
 import typer
+from turns import Clock, training
 
 import keras_vae as kv
 
 EXAMPLES = {"dense": 10000, "conv": 1500}
-
-
-def vae_of(workload: str) -> kv.VAE:
-    """Returns a compiled VAE of a workload."""
-    chosen = contenders.WORKLOADS[workload]
-    vae = kv.VAE((28, 28, 1), chosen.latent_dim, network=chosen.network)
-    vae.compile("adam")
-    return vae
-
-
-class Clock(keras.callbacks.Callback):
-    """Notes the seconds of epochs, with those of the callbacks before it."""
-
-    every_steps = None
-
-    def on_train_begin(self, logs: Any = None) -> None:
-        """Forgets the epochs of before."""
-        self.took: list[float] = []
-
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """Starts the clock."""
-        self.begun = time.perf_counter()
-
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Reads it."""
-        self.took.append(time.perf_counter() - self.begun)
-
-
-def epochs(model: keras.Model, x: np.ndarray, batch: int) -> Callable[[], float]:
-    """Returns what trains one more epoch and returns its seconds, those of starting it left out."""
-    clock, done = Clock(), 0
-
-    def turn() -> float:
-        nonlocal done
-        counted = {"initial_epoch": done, "epochs": done + 1}
-        model.fit(x, batch_size=batch, verbose=0, callbacks=[clock], **counted)
-        done += 1
-        return clock.took[-1]
-
-    return turn
 
 
 def ratio(one: Callable[[], float], other: Callable[[], float], rounds: int) -> float:
@@ -79,8 +37,9 @@ def ratio(one: Callable[[], float], other: Callable[[], float], rounds: int) -> 
 def to_plain(workload: str, batch: int, rounds: int) -> float:
     """Returns the speed of `fit` relative to that of a plain step."""
     x = contenders.images(workload)[: EXAMPLES[workload]]
+    vae = contenders.vae_model(workload)
     plain = contenders.plain_model(workload, jit_compile=False)
-    return ratio(epochs(vae_of(workload), x, batch), epochs(plain, x, batch), rounds)
+    return ratio(training(vae, x, batch_size=batch), training(plain, x, batch_size=batch), rounds)
 
 
 def watched() -> float:
@@ -90,7 +49,7 @@ def watched() -> float:
     """
     x, folder = contenders.images("dense"), tempfile.mkdtemp()
     seconds: dict[str, list[float]] = {"bare": [], "watched": []}
-    models = {name: vae_of("dense") for name in seconds}
+    models = {name: contenders.vae_model("dense") for name in seconds}
     for turn in range(3):
         for name, model in models.items():
             board = kv.callbacks.TensorBoard(f"{folder}/{turn}", image_freq=0)
@@ -103,7 +62,7 @@ def watched() -> float:
 
 def operations() -> float:
     """Returns how many operations the graph of a step of the dense model has."""
-    vae = vae_of("dense")
+    vae = contenders.vae_model("dense")
     vae.optimizer.build(vae.trainable_variables)
     step = tf.function(lambda x: vae.train_step((x,)), autograph=False)
     graph = step.get_concrete_function(tf.TensorSpec((None, 28, 28, 1))).graph.as_graph_def()
@@ -115,7 +74,7 @@ def operations() -> float:
 def sampling() -> float:
     """Returns the median milliseconds of one sample from a SavedModel."""
     folder, took = tempfile.mkdtemp(), []
-    kv.export.saved_model(vae_of("dense"), f"{folder}/model")
+    kv.export.saved_model(contenders.vae_model("dense"), f"{folder}/model")
     loaded = tf.saved_model.load(f"{folder}/model")
     for turn in range(205):
         begun = time.perf_counter()

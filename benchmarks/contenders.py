@@ -69,17 +69,21 @@ def _keras_epochs(model: Any, x: np.ndarray, batch: int, **options: Any) -> Epoc
 
 
 def keras_vae(workload: str, batch: int, threads: int = 0, **compiled: Any) -> Epochs:
-    """The package as it is used: `compile`, `fit`; perhaps with threads of a number."""
+    """The package as it is used: `compile`, `fit`; threads within an operation, 0 for all."""
     import tensorflow as tf
 
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    return _keras_epochs(vae_model(workload, **compiled), images(workload), batch)
+
+
+def vae_model(workload: str, **compiled: Any) -> Any:
+    """Returns a compiled `keras_vae.VAE`."""
     import keras_vae as kv
 
-    if threads:
-        tf.config.threading.set_intra_op_parallelism_threads(threads)
     chosen = WORKLOADS[workload]
     vae = kv.VAE((28, 28, 1), chosen.latent_dim, network=chosen.network)
     vae.compile("adam", **compiled)
-    return _keras_epochs(vae, images(workload), batch)
+    return vae
 
 
 def plain_keras(workload: str, batch: int, **compiled: Any) -> Epochs:

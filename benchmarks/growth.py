@@ -17,7 +17,6 @@ Below stand the exponents fitted over all values, and over the larger half of th
 paid once weighs less. `--quick` takes two values and one round of each.
 """
 
-import itertools
 import math
 import os
 import statistics
@@ -29,6 +28,7 @@ from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import typer
+from turns import training
 
 DENSE, CONV = "dense:widths=[200,200],activation=relu", "conv:filters=[16,32],width=64"
 STEPS, SIDE, LATENT_DIM = 30, 28, 16
@@ -102,29 +102,6 @@ def model(network: str, side: int = SIDE, latent_dim: int = LATENT_DIM) -> Any:
     vae = kv.VAE((side, side, 1), latent_dim, network=network)
     vae.compile("adam")
     return vae
-
-
-def training(vae: Any, data: Any, **options: Any) -> Callable[[], float]:
-    """Returns what trains one epoch more, and tells its seconds without those of `fit` itself."""
-    import keras
-
-    class Clock(keras.callbacks.Callback):
-        def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-            self.begun = time.perf_counter()
-
-        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-            self.seconds = time.perf_counter() - self.begun
-
-    clock, turns = Clock(), itertools.count()
-
-    def turn() -> float:
-        number = next(turns)
-        vae.fit(
-            data, initial_epoch=number, epochs=number + 1, verbose=0, callbacks=[clock], **options
-        )
-        return clock.seconds
-
-    return turn
 
 
 def stepping(network: str, side: int, latent_dim: int, value: int) -> Case:

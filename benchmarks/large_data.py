@@ -16,21 +16,20 @@ ready, and resident memory at its highest (to stay below 2 GB): RssAnon, what th
 RssFile, pages of files that it has mapped (the libraries' code), and their sum.
 """
 
-import itertools
 import os
 import shutil
 import statistics
 import tempfile
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import keras
 import numpy as np
 import tensorflow as tf
 import typer
+from turns import training
 
 import keras_vae as kv
 
@@ -91,33 +90,6 @@ def in_memory(path: Path, count: int, batch_size: int) -> tf.data.Dataset:
     return kv.data.load(splits, batch_size, binarize="dynamic").train
 
 
-def training(vae: kv.VAE, data: tf.data.Dataset, steps: int) -> Callable[[], float]:
-    """Returns what trains so many steps more, and tells their seconds."""
-
-    class Clock(keras.callbacks.Callback):
-        def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-            self.begun = time.perf_counter()
-
-        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-            self.seconds = time.perf_counter() - self.begun
-
-    clock, turns = Clock(), itertools.count()
-
-    def turn() -> float:
-        number = next(turns)
-        vae.fit(
-            data,
-            steps_per_epoch=steps,
-            initial_epoch=number,
-            epochs=number + 1,
-            verbose=0,
-            callbacks=[clock],
-        )
-        return clock.seconds
-
-    return turn
-
-
 def measure(path: Path, count: int, batch_size: int, steps: int, rounds: int) -> None:
     """Trains by turns, and prints speeds and memory."""
     memory = Memory()
@@ -130,7 +102,7 @@ def measure(path: Path, count: int, batch_size: int, steps: int, rounds: int) ->
     vae = kv.VAE(EVENT, LATENT_DIM, network=NETWORK)
     vae.compile("adam")
     sources = {"memory": in_memory(path, count, batch_size), "file": data}
-    turns = {name: training(vae, each, steps) for name, each in sources.items()}
+    turns = {name: training(vae, each, steps_per_epoch=steps) for name, each in sources.items()}
     rates: dict[str, list[float]] = {name: [] for name in turns}
     for number in range(rounds + 1):
         for name, turn in turns.items():

@@ -15,9 +15,10 @@ from keras_vae._types import Tensor
 def fused(optimizer: keras.optimizers.Optimizer) -> Iterator[None]:
     """Has Keras's Adam and AdamW update each weight by TensorFlow's one operation for it.
 
-    The numbers are the same: eq. 1 of section 2 of the paper, with epsilon where Keras has it. What
-    else an optimiser does (clipping, decay, averages, scaling) stays Keras's. Others, `amsgrad`,
-    weights that are not float32, and several replicas are left as they are.
+    The numbers are the same, to rounding: both compute in the order that the end of the paper's
+    section 2 gives, with epsilon where Keras has it. What else an optimiser does (clipping, decay,
+    averages, scaling) stays Keras's. Others, `amsgrad`, weights that are not float32, and several
+    replicas are left as they are.
 
     Reference: Kingma and Ba, Adam: A Method for Stochastic Optimization, 2015, algorithm 1.
     """
