@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import contenders
+import growth
 import typer
 
 HERE = Path(__file__).parent
@@ -32,24 +33,7 @@ def flops(workload: str) -> float:
 
     Only layers with kernels count, the two that make mean and variance of q(z|x) among them.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    import keras
-    import numpy as np
-
-    from keras_vae import networks
-
-    chosen = contenders.WORKLOADS[workload]
-    maker = networks.get(chosen.network, (28, 28, 1))
-    encoder = maker.encoder((28, 28, 1))
-    decoder = maker.decoder(chosen.latent_dim, (28, 28, 1))
-    total = 2.0 * encoder.output_shape[-1] * 2 * chosen.latent_dim
-    for layer in (*encoder.layers, *decoder.layers):
-        if not hasattr(layer, "kernel"):
-            continue
-        transposed = isinstance(layer, keras.layers.Conv2DTranspose)
-        sides = (layer.input if transposed else layer.output).shape[1:-1]
-        total += 2.0 * float(np.prod(layer.kernel.shape)) * float(np.prod(sides))
-    return 3.0 * total
+    return 2.0 * growth.of_step(contenders.vae_model(workload), batch=1)
 
 
 class Process:
