@@ -112,6 +112,11 @@ def check(strategy: tf.distribute.Strategy) -> None:
         )
 
 
+def merges() -> bool:
+    """Returns whether the current strategy merges its replicas, be it one, to update weights."""
+    return not tf.__internal__.distribute.strategy_supports_no_merge_call()
+
+
 def is_chief(strategy: tf.distribute.Strategy | None = None) -> bool:
     """Returns whether this process is the one that writes, of a strategy or the current one."""
     strategy = tf.distribute.get_strategy() if strategy is None else strategy

@@ -167,8 +167,8 @@ def step_if(
 ) -> None:
     """Applies gradients and calls `then` where a step is to be taken, and else calls `otherwise`.
 
-    On one replica that is one branch. A strategy that merges replicas does not allow that in a
-    branch of one of them, so it is asked to branch itself, and the others branch once more.
+    Without a strategy that is one branch. One that merges replicas, be it only one, does not allow
+    that in a branch of a replica, so it is asked to branch itself, and the replicas branch again.
     """
     values = [gradient for gradient, _ in gradients]
     variables = [variable for _, variable in gradients]
@@ -182,8 +182,7 @@ def step_if(
             apply(*values)
         then()
 
-    merging = not tf.__internal__.distribute.strategy_supports_no_merge_call()
-    if distribute.num_replicas() == 1 or not merging:
+    if not distribute.merges():
         tf.cond(take, lambda: _done(both), lambda: _done(otherwise))
         return
 

@@ -85,15 +85,14 @@ class Training(Resuming):
         self.__dict__["_left_out"] = 0
         self.__dict__["_one_by_one"] = "steps_per_execution" in options or replicas > 1
         self.__dict__["_executions"] = {kind: executing.Execution() for kind in ("train", "test")}
-        if replicas > 1:
-            self._check_optimizer()
         with self.distribute_strategy.scope():
+            self._check_optimizer(replicas)
             self.__dict__["_guard"] = guarding.Guard(gradient_limit)
 
-    def _check_optimizer(self) -> None:
+    def _check_optimizer(self, replicas: int) -> None:
         """Refuses what Keras does to each replica's share of the gradient, or cannot do there."""
         inner = getattr(self.optimizer, "inner_optimizer", self.optimizer)
-        names = ("clipnorm", "global_clipnorm", "clipvalue", "gradient_accumulation_steps")
+        names = ("clipnorm", "global_clipnorm", "clipvalue") if replicas > 1 else ()
         for name in names:
             if getattr(inner, name, None):
                 raise ValueError(
@@ -101,6 +100,13 @@ class Training(Resuming):
                     "each of several replicas by itself, so the result is not that of one device; "
                     "leave it out, or train on one device."
                 )
+        steps = getattr(inner, "gradient_accumulation_steps", None)
+        if steps and (replicas > 1 or distribute.merges()):
+            raise ValueError(
+                f"The optimiser has gradient_accumulation_steps={steps}, which Keras cannot do "
+                f"under a {type(self.distribute_strategy).__name__}; leave it out, or train "
+                "without a strategy."
+            )
 
     def _check_scope(self) -> None:
         extended = self.distribute_strategy.extended

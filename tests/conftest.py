@@ -50,6 +50,12 @@ def two_replicas():
     return kv.distribute.strategy("mirrored")
 
 
+@pytest.fixture(scope="session")
+def one_replica():
+    """A MirroredStrategy over one device, which is what users with one GPU often have."""
+    return tf.distribute.MirroredStrategy(["CPU:0"])
+
+
 @pytest.fixture
 def rng():
     """Random numbers of seed 0, for one test."""

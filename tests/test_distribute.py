@@ -208,7 +208,6 @@ def test_what_keras_cannot_do_on_replicas_is_refused(option, two_replicas):
         {"clipnorm": 1.0},
         {"global_clipnorm": 1.0},
         {"clipvalue": 0.1},
-        {"gradient_accumulation_steps": 2},
     ],
     ids=str,
 )
@@ -218,6 +217,15 @@ def test_optimisers_that_treat_replicas_apart_are_refused(option, two_replicas):
         optimizer = keras.optimizers.SGD(0.1, **option)
     with pytest.raises(ValueError, match=f"{next(iter(option))}=.*several replicas"):
         vae.compile(optimizer)
+
+
+def test_accumulated_gradients_are_refused_on_replicas(one_replica, two_replicas):
+    for strategy in (one_replica, two_replicas):
+        with strategy.scope():
+            vae = kv.VAE((6,), 2, network="dense:widths=[8]")
+            optimizer = keras.optimizers.SGD(0.1, gradient_accumulation_steps=2)
+        with pytest.raises(ValueError, match="gradient_accumulation_steps=2.*MirroredStrategy"):
+            vae.compile(optimizer)
 
 
 def test_parameter_servers_are_refused():

@@ -94,6 +94,22 @@ def test_the_same_on_two_replicas(two_replicas):
         np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-7, err_msg=first.path)
 
 
+@pytest.mark.parametrize("limit", [None, 3.0])
+def test_the_same_under_a_strategy_over_one_device(limit, one_replica):
+    def trained():
+        adam = keras.optimizers.Adam(0.01, clipnorm=1.0)
+        vae = model(norm=True, optimizer=adam, gradient_limit=limit)
+        return vae, fit(vae, with_bad(), validation_data=X)
+
+    clean, expected = trained()
+    with one_replica.scope():
+        vae, received = trained()
+    assert int(vae.guard.skipped.numpy()) == int(clean.guard.skipped) == 2 * len(BAD)
+    assert_same_weights(clean, vae, rtol=1e-5, atol=1e-6)
+    for name, values in expected.items():
+        np.testing.assert_allclose(values, received[name], rtol=1e-5, err_msg=name)
+
+
 def test_batches_are_kept_and_counted(tmp_path):
     vae, watcher = model(), kv.callbacks.Divergence(tmp_path / "batches", in_a_row=50)
     with pytest.warns(UserWarning, match="step.s. were left out .*their batches are in"):
