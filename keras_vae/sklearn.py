@@ -262,12 +262,13 @@ def _shuffled(events: np.ndarray, batch_size: int, epochs: int, seed: int) -> tf
     """
     rows = Indexed(ArrayExamples(events))
 
-    def epoch(number: tf.Tensor) -> tf.data.Dataset:
+    def begin(number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         key = tf.random.experimental.stateless_fold_in(tf.constant([0, seed]), number)
-        return rows.batches(batch_size, key, labels=False).map(lambda found: found["x"])
+        return key, tf.constant(0, tf.int64)
 
-    numbers = tf.data.Dataset.range(epochs, output_type=tf.int32)
-    batches = numbers.flat_map(epoch).prefetch(tf.data.AUTOTUNE)
+    passes = tf.data.Dataset.range(epochs, output_type=tf.int32).map(begin)
+    found = rows.batches(batch_size, labels=False, passes=passes, shuffle=True)
+    batches = found.map(lambda each: each["x"]).prefetch(tf.data.AUTOTUNE)
     batches.num_examples = len(events)  # which some objectives ask for
     return batches
 

@@ -161,15 +161,16 @@ class Split:
     labelled: bool
 
     def batches(
-        self, size: int, key: Tensor | None, labels: bool, start: Tensor | int = 0
+        self, size: int, labels: bool, passes: tf.data.Dataset | None = None, shuffle: bool = False
     ) -> tf.data.Dataset:
-        """Returns one pass as mappings of "index" (B,), "x" (B, E) and, if asked for, "labels".
+        """Returns mappings of "index" (B,), "x" (B, E), "key" and, if asked for, "labels".
 
         Args:
-            size: B; the last batch holds what is left.
-            key: int32[2] that the order is a function of; None for the order of the source.
+            size: B; the last batch of a pass holds what is left.
             labels: Whether to look labels up.
-            start: How many batches come at the end of the pass instead of at its start.
+            passes: Of the passes, one after the other, each a pair: a key, int32[2], and how many
+                batches come at the end of the pass instead of at its start, int64. None for one.
+            shuffle: Whether the order is a function of the key, or that of the source.
         """
         raise NotImplementedError
 
@@ -186,13 +187,13 @@ class Split:
         """What the labels are: "classes" for whole numbers, "other", or None."""
         if not self.labelled:
             return None
-        spec = self.batches(1, None, True).element_spec["labels"]
+        spec = self.batches(1, True).element_spec["labels"]
         whole = spec.shape.rank == 1 and spec.dtype.is_integer
         return "classes" if whole else "other"
 
     def greatest_label(self) -> int:
         """Returns the greatest of labels that are whole numbers."""
-        found = (each["labels"] for each in self.batches(4096, None, True).as_numpy_iterator())
+        found = (each["labels"] for each in self.batches(4096, True).as_numpy_iterator())
         return max(int(labels.max()) for labels in found)
 
 
@@ -210,18 +211,16 @@ class Indexed(Split):
         self.extremes, self.labelled = x.extremes, labels is not None
 
     def batches(
-        self, size: int, key: Tensor | None, labels: bool, start: Tensor | int = 0
+        self, size: int, labels: bool, passes: tf.data.Dataset | None = None, shuffle: bool = False
     ) -> tf.data.Dataset:
-        """Returns one pass; see `Split.batches`."""
+        """Returns the passes; see `Split.batches`."""
         table = ArrayExamples(self.labels) if labels and self.labels is not None else None
 
-        def batch(step: Tensor) -> dict[str, Tensor]:
-            index = batch_index(step, size, self.count, key)
-            found = {"index": index, "x": self.x.gather(index)}
+        def batch(key: Tensor, index: Tensor) -> dict[str, Tensor]:
+            found = {"index": index, "x": self.x.gather(index), "key": key}
             return found if table is None else {**found, "labels": table.gather(index)}
 
-        steps = steps_from(start, -(-self.count // size))
-        return steps.map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        return map_steps(batch, size, self.count, passes, shuffle)
 
     def greatest_label(self) -> int:
         """Returns the greatest of labels that are whole numbers."""
@@ -269,17 +268,26 @@ class Streamed(Split):
         self.extremes, self.labelled = extremes, labelled
 
     def batches(
-        self, size: int, key: Tensor | None, labels: bool, start: Tensor | int = 0
+        self, size: int, labels: bool, passes: tf.data.Dataset | None = None, shuffle: bool = False
     ) -> tf.data.Dataset:
-        """Returns one pass; see `Split.batches`."""
+        """Returns the passes; see `Split.batches`."""
         kept = ("x", "labels") if labels else ("x",)
-        numbered = (
-            self._stream(self._start, self._stop)
-            .enumerate()
-            .map(lambda index, found: {"index": index, **{name: found[name] for name in kept}})
-        )
-        if key is None:
-            return _from(numbered.batch(size), start)
+
+        def one(key: Tensor, start: Tensor) -> tf.data.Dataset:
+            examples = self._stream(self._start, self._stop).enumerate()
+            numbered = examples.map(
+                lambda index, found: {"index": index, **{name: found[name] for name in kept}}
+            )
+            if shuffle:
+                pieces = self._in_windows(numbered, key).rebatch(size)
+            else:
+                pieces = numbered.batch(size)
+            return _from(pieces, start).map(lambda found: {**found, "key": key})
+
+        return (_one_pass() if passes is None else passes).flat_map(one)
+
+    def _in_windows(self, numbered: tf.data.Dataset, key: Tensor) -> tf.data.Dataset:
+        """Returns windows of examples, each in an order that is a function of the key."""
         bytes_each = self.dtype.itemsize * int(np.prod(self.event_shape))
         window = max(1, min(WINDOW, self.count, WINDOW_BYTES // bytes_each))
 
@@ -288,7 +296,7 @@ class Streamed(Split):
             places = _shuffled(tf.range(count), key, count)
             return {name: tf.gather(values, places) for name, values in found.items()}
 
-        return _from(numbered.batch(window).map(shuffle).rebatch(size), start)
+        return numbered.batch(window).map(shuffle)
 
     def part(self, start: int, stop: int) -> "Streamed":
         """Returns examples start..stop - 1."""
@@ -305,26 +313,51 @@ class Streamed(Split):
 
     def chunks(self) -> Iterator[np.ndarray]:
         """Yields all examples in order, some at a time."""
-        for found in self.batches(256, None, False).as_numpy_iterator():
+        for found in self.batches(256, False).as_numpy_iterator():
             yield found["x"]
 
 
-def batch_index(step: Tensor, size: int, count: int, key: Tensor | None) -> Tensor:
-    """Returns the indices of the examples of a step, at most `size`, in the order of a key."""
-    first = step * size
-    index = tf.range(first, tf.minimum(first + size, count))
-    return index if key is None else _shuffled(index, key, count)
+def map_steps(
+    function: Callable[[Tensor, Tensor], Any],
+    size: int,
+    count: int,
+    passes: tf.data.Dataset | None,
+    shuffle: bool,
+) -> tf.data.Dataset:
+    """Returns what a function makes of the key of a pass and the indices (B,) of each batch.
+
+    It is mapped over the steps of all passes at once: datasets within a dataset take TensorFlow
+    several times as long to begin.
+
+    Args:
+        function: Of key and indices.
+        size: B; the last batch of a pass holds what is left.
+        count: How many examples there are.
+        passes: As for `Split.batches`.
+        shuffle: As for `Split.batches`.
+    """
+    steps = -(-count // size)
+
+    def numbered(key: Tensor, start: Tensor) -> tf.data.Dataset:
+        told = tf.data.Dataset.from_tensors((key, start)).repeat()
+        return tf.data.Dataset.zip(told, tf.data.Dataset.range(steps))
+
+    def batch(told: tuple[Tensor, Tensor], step: Tensor) -> Any:
+        key, start = told
+        first = (step + start) % steps * size
+        index = tf.range(first, tf.minimum(first + size, count))
+        return function(key, _shuffled(index, key, count) if shuffle else index)
+
+    numbers = (_one_pass() if passes is None else passes).flat_map(numbered)
+    return numbers.map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
 
-def steps_from(start: Tensor | int, steps: int) -> tf.data.Dataset:
-    """Returns the numbers of the steps of a pass, `start` of them at its end."""
-    start = tf.cast(start, tf.int64)
-    return tf.data.Dataset.range(steps).map(lambda step: (step + start) % steps)
+def _one_pass() -> tf.data.Dataset:
+    return tf.data.Dataset.from_tensors((tf.constant([0, 0]), tf.constant(0, tf.int64)))
 
 
-def _from(batches: tf.data.Dataset, start: Tensor | int) -> tf.data.Dataset:
+def _from(batches: tf.data.Dataset, start: Tensor) -> tf.data.Dataset:
     """Returns batches with `start` of them at the end."""
-    start = tf.cast(start, tf.int64)
     return batches.skip(start).concatenate(batches.take(start))
 
 

@@ -1,9 +1,9 @@
 """From splits to batches: passes, binarisation, dequantisation and scaling, in the graph."""
 
 import math
-from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from keras_vae import _noise
@@ -37,11 +37,27 @@ class Passes:
         if self._held:
             self.next, self.start, self._held = self.next + 1, 0, False
 
-    def __call__(self) -> Iterator[tuple[int, int]]:
-        """Yields the number of one pass, always 0 where passes are all alike, and its start."""
+    def begin(self) -> tuple[np.int32, np.int64]:
+        """Returns the number of a pass, always 0 where passes are all alike, and its start."""
         number = 0 if self._fixed else self.next
         self.next += not self._held
-        yield number, self.start
+        return np.int32(number), np.int64(self.start)
+
+    def of(self, seed: tuple[int, int]) -> tf.data.Dataset:
+        """Returns a dataset that begins one pass: its key, a function of the seed, and its start.
+
+        Args:
+            seed: int32 each.
+        """
+
+        def begin(_: Tensor) -> tuple[Tensor, Tensor]:
+            number, start = tf.numpy_function(self.begin, [], [tf.int32, tf.int64])
+            key = tf.random.experimental.stateless_fold_in(
+                tf.constant(seed), tf.ensure_shape(number, [])
+            )
+            return key, tf.ensure_shape(start, [])
+
+        return tf.data.Dataset.range(1).map(begin)
 
 
 def batches(
@@ -72,14 +88,14 @@ def batches(
             level, (k + u) / levels, with scale + 1 levels; None draws nothing.
         labels: Whether to return the labels too.
     """
-    steps = -(-split.count // batch_size)
+    passes = Passes(not shuffle, split.count)
     size = math.prod(split.event_shape)
 
-    def finish(found: dict[str, Tensor], key: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+    def finish(found: dict[str, Tensor]) -> Tensor | tuple[Tensor, Tensor]:
         values = tf.ensure_shape(tf.cast(found["x"], tf.float32), (None, *split.event_shape))
         if draw in ("dynamic", "static", "dequantize"):
-            once = draw == "static" or not shuffle
-            numbers = _noise.index_uniform(found["index"], size, tf.constant(seed) if once else key)
+            key = tf.constant(seed) if draw == "static" or not shuffle else found["key"]
+            numbers = _noise.index_uniform(found["index"], size, key)
             values = _drawn(values, tf.reshape(numbers, tf.shape(values)), scale, draw)
         elif draw:
             values = _kept(values, tf.cast(values >= 0.5 * scale, tf.float32))
@@ -87,15 +103,9 @@ def batches(
             values = values / scale
         return (values, found["labels"]) if labels else values
 
-    def epoch(number: Tensor, start: Tensor) -> tf.data.Dataset:
-        key = tf.random.experimental.stateless_fold_in(tf.constant(seed), number)
-        return split.batches(batch_size, key if shuffle else None, labels, start).map(
-            lambda found: finish(found, key),
-            num_parallel_calls=tf.data.AUTOTUNE,
-            deterministic=True,
-        )
-
-    return _in_passes(epoch, steps, split.count, fixed=not shuffle)
+    found = split.batches(batch_size, labels, passes.of(seed), shuffle)
+    finished = found.map(finish, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    return _counted(finished, passes, batch_size)
 
 
 def of_arrays(
@@ -114,28 +124,21 @@ def of_arrays(
     with tf.device("CPU:0"):
         held = tf.nest.map_structure(tf.constant, arrays)
     count = len(tf.nest.flatten(held)[0])
-    steps = -(-count // batch_size)
+    passes = Passes(not shuffle, count)
 
-    def epoch(number: Tensor, start: Tensor) -> tf.data.Dataset:
-        key = tf.random.experimental.stateless_fold_in(tf.constant(seed), number)
+    def batch(_: Tensor, index: Tensor) -> Any:
+        return tf.nest.map_structure(lambda array: tf.gather(array, index), held)
 
-        def batch(step: Tensor) -> Any:
-            index = base.batch_index(step, batch_size, count, key if shuffle else None)
-            return tf.nest.map_structure(lambda array: tf.gather(array, index), held)
-
-        return base.steps_from(start, steps).map(batch, num_parallel_calls=tf.data.AUTOTUNE)
-
-    return _in_passes(epoch, steps, count, fixed=not shuffle)
+    found = base.map_steps(batch, batch_size, count, passes.of(seed), shuffle)
+    return _counted(found, passes, batch_size)
 
 
-def _in_passes(epoch: Any, steps: int, count: int, fixed: bool) -> tf.data.Dataset:
-    """Returns the passes of a data set one after the other, each a function of number and start."""
-    passes = Passes(fixed, count)
-    spec = (tf.TensorSpec([], tf.int32), tf.TensorSpec([], tf.int64))
-    numbers = tf.data.Dataset.from_generator(passes, output_signature=spec)
-    dataset = numbers.flat_map(epoch).apply(tf.data.experimental.assert_cardinality(steps))
+def _counted(dataset: tf.data.Dataset, passes: Passes, batch_size: int) -> tf.data.Dataset:
+    """Returns the batches of a pass, prefetched, with what is known of them."""
+    steps = -(-passes.num_examples // batch_size)
+    dataset = dataset.apply(tf.data.experimental.assert_cardinality(steps))
     dataset = dataset.prefetch(tf.data.AUTOTUNE).with_options(_by_example())
-    dataset.passes, dataset.num_examples = passes, count
+    dataset.passes, dataset.num_examples = passes, passes.num_examples
     return dataset
 
 

@@ -161,7 +161,7 @@ def _split(builder: Any, split: str, key: str, shape: tuple[int, ...], side: Any
     x = np.empty((count, *shape), dtype)
     labels = np.empty((count, *label.shape), label.np_dtype) if labelled else None
     start = 0
-    for batch in streamed.batches(1000, None, labelled).as_numpy_iterator():
+    for batch in streamed.batches(1000, labelled).as_numpy_iterator():
         stop = start + len(batch["x"])
         x[start:stop] = batch["x"]
         if labels is not None:
