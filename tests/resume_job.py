@@ -1,7 +1,8 @@
 """One training that may be killed and started again, as a process of its own.
 
 python resume_job.py FOLDER END: goes on with the checkpoints in FOLDER, writes weights and history
-to END. It prints a line after each step. REPLICAS and TF_CONFIG say on what it trains.
+to END. It prints a line after each step. REPLICAS and TF_CONFIG say on what it trains, and DATA
+whether on a set of keras_vae.data or on "arrays".
 """
 
 import os
@@ -38,6 +39,8 @@ def main(folder: Path, end: Path) -> None:
     keras.utils.set_random_seed(1)
     x = np.random.default_rng(0).normal(size=(75, 6)).astype("float32")
     data = kv.data.load({"train": x, "validation": x[:20], "test": x[:20]}, 10, seed=2)
+    arrays = {"x": x, "batch_size": 10, "validation_data": x[:20]}
+    ours = {"x": data.train, "validation_data": data.validation}
     with strategy.scope():
         vae = kv.VAE(
             (6,),
@@ -56,8 +59,7 @@ def main(folder: Path, end: Path) -> None:
         Said(),
     ]
     history = vae.fit(
-        data.train,
-        validation_data=data.validation,
+        **(arrays if os.environ.get("DATA") == "arrays" else ours),
         epochs=EPOCHS,
         callbacks=callbacks,
         verbose=0,

@@ -60,6 +60,24 @@ def test_a_step_that_is_not_finite_changes_nothing(norm, jit_compile):
     assert received == expected
 
 
+@pytest.mark.parametrize("frozen", [False, True])
+def test_the_same_where_groups_of_weights_follow_losses_of_their_own(frozen):
+    def made():
+        encoder = model(norm=True).encoder
+        objective = "iwae:samples=3,gradient=dreg"
+        vae = kv.VAE((6,), 2, encoder=encoder, likelihood="normal", objective=objective)
+        for layer in encoder.layers[:2] if frozen else ():
+            layer.trainable = False
+        vae.compile(keras.optimizers.Adam(0.01))
+        return vae
+
+    clean, hurt = made(), made()
+    expected, received = fit(clean, X), fit(hurt, with_bad())
+    assert int(hurt.guard.skipped) == 2 * len(BAD)
+    assert_same_weights(clean, hurt, rtol=0, atol=0)
+    assert received == expected
+
+
 @pytest.mark.parametrize("kind", ["nan gradient", "nan loss"])
 def test_a_gradient_alone_or_a_loss_alone_is_enough(kind):
     @tf.custom_gradient

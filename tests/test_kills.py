@@ -83,9 +83,11 @@ def test_a_damaged_checkpoint_changes_nothing(kind, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("data", ["ours", "arrays"])
 @pytest.mark.parametrize(("processes", "replicas"), [(1, 2), (2, 1)], ids=["mirrored", "2-workers"])
-def test_kills_of_several_replicas_change_nothing(processes, replicas, tmp_path):
-    assert_kills_change_nothing(tmp_path, 2, 5, None, processes, REPLICAS=str(replicas))
+def test_kills_of_several_replicas_change_nothing(processes, replicas, data, tmp_path):
+    where = {"REPLICAS": str(replicas), "DATA": data}
+    assert_kills_change_nothing(tmp_path, 2, 5, None, processes, **where)
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

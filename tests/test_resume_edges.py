@@ -113,6 +113,46 @@ def test_accumulated_gradients_and_averages_go_on(tmp_path):
     assert_cut_changes_nothing(tmp_path, made, (1, 4), more, validation_data=X[:20])
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["mixed_float16", "mixed_bfloat16"])
+def test_a_cut_within_an_epoch_of_narrow_numbers_changes_nothing(name, policy, tmp_path):
+    policy(name)
+    assert_cut_changes_nothing(tmp_path, model, validation_data=X[:20])
+
+
+@pytest.mark.slow
+def test_arrays_on_two_replicas_go_on(two_replicas, tmp_path):
+    def made():
+        with two_replicas.scope():
+            return model()
+
+    def trained(folder, *more):
+        vae, history = train(folder, more, made(), x=X[:65], validation_data=X[:20])
+        variables = [*vae.variables, *vae.optimizer.variables]
+        return [kv.distribute.primary(each).numpy() for each in variables], history.history
+
+    whole = trained(tmp_path / "whole")
+    with pytest.raises(ConnectionResetError):
+        trained(tmp_path / "cut", Cut(1, 3))
+    weights, history = trained(tmp_path / "cut")
+    for one, other in zip(whole[0], weights, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert history == whole[1]
+
+
+@pytest.mark.slow
+def test_a_model_that_was_saved_and_loaded_goes_on(tmp_path):
+    path = tmp_path / "model.keras"
+    vae, _ = train(tmp_path / "before", epochs=1)
+    vae.save(path)
+
+    def made():
+        keras.utils.set_random_seed(5)
+        return kv.load(path)
+
+    assert_cut_changes_nothing(tmp_path, made, validation_data=X[:20])
+
+
 class Saw(keras.callbacks.Callback):
     """Counts batches, and remembers things of every kind."""
 
