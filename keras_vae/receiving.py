@@ -243,22 +243,27 @@ def _y_of(batch: Any) -> Any:
     return batch[1] if isinstance(batch, tuple) and len(batch) > 1 else None
 
 
-def is_arrays(x: Any) -> bool:
-    """Returns whether data is an array, or a nest of them."""
-    parts = tf.nest.flatten(x)
-    return all(isinstance(part, (np.ndarray, tf.Tensor)) for part in parts) and bool(parts)
+def batched(options: dict[str, Any], draw: Callable[[], int] | None = None) -> dict[str, Any]:
+    """Returns the arguments of a Keras method with arrays as batches, which Keras makes slower.
 
+    Their order is a function of a number. What `validation_split` takes becomes the validation
+    data, as Keras takes it. What is no array, or is to be taken in a way of Keras's own, is left.
 
-def in_order(options: dict[str, Any], seed: int) -> dict[str, Any]:
-    """Returns the arguments of `fit` with arrays in an order that is a function of a seed.
-
-    What `validation_split` takes of them becomes the validation data, as Keras takes it.
+    Args:
+        options: Of `fit`, `evaluate` or `predict`.
+        draw: Returns the number, if it is needed; None leaves examples in order.
     """
+    x, others = options["x"], ("steps_per_epoch", "class_weight", "steps")
+    x = x[0] if isinstance(x, (tuple, list)) and len(x) == 1 else x
+    arrays = _is_array(x) or (isinstance(x, Mapping) and all(map(_is_array, x.values())))
+    kept = options.get("shuffle") == "batch" or any(options.get(name) for name in others)
+    if kept or not arrays:
+        return options
     options = dict(options)
-    beside = [_array(options.pop(name, None)) for name in ("y", "sample_weight")]
-    parts = [options.pop("x"), *beside]
+    del options["x"]
+    parts = [x, *(_array(options.pop(name, None)) for name in ("y", "sample_weight"))]
     split, size = options.pop("validation_split", None), options.pop("batch_size", None) or 32
-    shuffle = options.pop("shuffle", True)
+    shuffle = bool(options.pop("shuffle", True)) and draw is not None
     count = _one_count(parts)
     if split and options.get("validation_data") is None:
         cut = _cut(count, split)
@@ -268,8 +273,24 @@ def in_order(options: dict[str, Any], seed: int) -> dict[str, Any]:
     if options.get("validation_data") is not None:
         options["validation_batch_size"] = options.get("validation_batch_size") or size
     held = tuple(parts[: 1 + max(place for place in range(3) if parts[place] is not None)])
-    options["x"] = pipeline.of_arrays(held, size, bool(shuffle), (0, seed))
-    return options
+    seed = (0, draw() if shuffle and draw is not None else 0)
+    return {"x": pipeline.of_arrays(held, size, shuffle, seed), **options}
+
+
+def validation_batched(options: dict[str, Any]) -> dict[str, Any]:
+    """Returns the arguments of `fit` with validation data as batches, where it is arrays."""
+    given = options.get("validation_data")
+    if given is None or options.get("validation_steps"):
+        return options
+    parts = given if isinstance(given, (tuple, list)) else (given,)
+    told = dict(zip(("x", "y", "sample_weight"), parts))
+    size = options.get("validation_batch_size") or options.get("batch_size")
+    made = batched({**told, "batch_size": size})["x"]
+    return {**options, "validation_data": made if isinstance(made, tf.data.Dataset) else given}
+
+
+def _is_array(part: Any) -> bool:
+    return isinstance(part, (np.ndarray, tf.Tensor))
 
 
 def _array(part: Any) -> Any:
@@ -281,8 +302,8 @@ def _one_count(parts: list[Any]) -> int:
     counts = [len(array) for array in tf.nest.flatten(parts) if array is not None]
     if len(set(counts)) > 1 or not counts[0]:
         raise ValueError(
-            f"fit received arrays of {', '.join(map(str, counts))} examples; expected as many of "
-            "each, and some."
+            f"The arrays are of {', '.join(map(str, counts))} examples; expected as many of each, "
+            "and some."
         )
     return counts[0]
 

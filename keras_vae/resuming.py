@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
-from keras_vae import _hooks, executing, guarding, receiving
+from keras_vae import _hooks, distribute, executing, guarding, receiving
 from keras_vae.receiving import Receiving
 
 
@@ -43,7 +44,7 @@ class Resuming(Receiving):
         """
         callbacks, ours = _resuming(options.get("callbacks"))
         if not ours:
-            return options
+            return receiving.batched(options, self.draw_order)
         if len(ours) > 1 or isinstance(options["callbacks"], keras.callbacks.CallbackList):
             raise ValueError(
                 f"fit received {len(ours)} Checkpoint(s) in a "
@@ -52,12 +53,13 @@ class Resuming(Receiving):
         beside = [each for each in callbacks if each not in ours]
         ours[0].begin(self, beside)
         options = {**options, "callbacks": [*beside, *ours]}
-        others = ("steps_per_epoch", "class_weight")
-        if any(options.get(name) for name in others) or not receiving.is_arrays(options["x"]):
-            return options
-        if options.get("shuffle") == "batch":
-            return options
-        return receiving.in_order(options, ours[0].order)
+        return receiving.batched(options, lambda: ours[0].order)
+
+    def draw_order(self) -> int:
+        """Returns a number that the order of arrays is a function of, the same on all workers."""
+        if distribute.workers(self.distribute_strategy) > 1:
+            return int(np.abs(self.sampling.seed[0]))
+        return int(np.random.randint(0, 2**31 - 1))
 
     def skip(self, steps: int, of: int) -> int:
         """Leaves out the next steps of `fit`, of all in an epoch.

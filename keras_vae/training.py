@@ -178,6 +178,7 @@ class Training(Resuming):
         given = (options["x"], options.get("y"))
         options = self._resumable(options)
         validation = options.get("validation_data") if validation is None else validation
+        options = receiving.validation_batched(options)
         if isinstance(options["x"], (tf.data.Dataset, Iterator)):
             options.setdefault("shuffle", False)  # Keras warns that its default has no effect
         passes = getattr(options["x"], "passes", None)
@@ -201,6 +202,8 @@ class Training(Resuming):
         options = self._received(receiving.bound(super().evaluate, x, y, *args, **kwargs))
         if self.compiled:
             self._begin_steps("test", options.get("callbacks"), options.get("steps"))
+        if not options.get("_use_cached_eval_dataset"):  # by which `fit` asks for its own again
+            options = receiving.batched(options)
         with receiving.in_words(), self._aside():
             return super().evaluate(**options)
 
@@ -223,7 +226,7 @@ class Training(Resuming):
         """
         options = self._received(receiving.bound(super().predict, x, *args, **kwargs))
         with receiving.in_words():
-            return super().predict(**options)
+            return super().predict(**receiving.batched(options))
 
     def train_on_batch(self, x: Any, *args: Any, **kwargs: Any) -> Any:
         """Takes one step on one batch, as `keras.Model.train_on_batch` does."""

@@ -387,7 +387,7 @@ def two_clusters(count=300):
 
 def test_a_collapsed_model_is_called_so_once():
     with pytest.warns(UserWarning, match="The posterior has collapsed: 0 of 2") as caught:
-        collapsed_fit(kv.callbacks.CollapseWarning(2, min_steps=25), epochs=15)
+        collapsed_fit(kv.callbacks.CollapseWarning(2, min_steps=25), epochs=30)
     ours = [str(each.message) for each in caught if "collapsed" in str(each.message)]
     assert len(ours) == 1
     assert "a model without latents" in ours[0]

@@ -132,8 +132,7 @@ class Checkpoint(keras.callbacks.Callback):
                 "expected one of this version. Finish the training with that one, or choose "
                 "another folder."
             )
-        drawn = int(np.random.randint(0, 2**31 - 1))
-        drawn = drawn if workers == 1 else int(np.abs(model.sampling.seed[0]))
+        drawn = model.draw_order()
         self.order = drawn if self._found is None else self._found.told["order"]
 
     def end(self) -> None:

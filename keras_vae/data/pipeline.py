@@ -11,6 +11,9 @@ from keras_vae._types import Tensor
 from keras_vae.data import base
 from keras_vae.data.base import Split
 
+#: How many batches are made before they are asked for.
+AHEAD = 4
+
 
 class Passes:
     """Counts the passes over a data set, which decide its order and its draws.
@@ -111,7 +114,7 @@ def batches(
 def of_arrays(
     arrays: Any, batch_size: int, shuffle: bool, seed: tuple[int, int]
 ) -> tf.data.Dataset:
-    """Returns batches of a nest of arrays, each (n, ...), in their own dtypes.
+    """Returns batches of a nest of arrays, each (n, ...), in their own dtypes but for float64.
 
     In each pass the order is another function of the seed, as in `batches`.
 
@@ -122,7 +125,7 @@ def of_arrays(
         seed: Of the order, int32 each.
     """
     with tf.device("CPU:0"):
-        held = tf.nest.map_structure(tf.constant, arrays)
+        held = tf.nest.map_structure(_held, arrays)
     count = len(tf.nest.flatten(held)[0])
     passes = Passes(not shuffle, count)
 
@@ -133,21 +136,30 @@ def of_arrays(
     return _counted(found, passes, batch_size)
 
 
+def _held(array: Any) -> Tensor:
+    """Returns an array as a tensor, float64 as float32, which is what steps take."""
+    tensor = tf.convert_to_tensor(array)
+    return tf.cast(tensor, tf.float32) if tensor.dtype == tf.float64 else tensor
+
+
 def _counted(dataset: tf.data.Dataset, passes: Passes, batch_size: int) -> tf.data.Dataset:
     """Returns the batches of a pass, prefetched, with what is known of them."""
     steps = -(-passes.num_examples // batch_size)
     dataset = dataset.apply(tf.data.experimental.assert_cardinality(steps))
-    dataset = dataset.prefetch(tf.data.AUTOTUNE).with_options(_by_example())
+    dataset = dataset.prefetch(AHEAD).with_options(_options())
     dataset.passes, dataset.num_examples = passes, passes.num_examples
     return dataset
 
 
-def _by_example() -> tf.data.Options:
+def _options() -> tf.data.Options:
     """Returns options by which several workers share each batch, every worker reading all files.
 
-    So the batches are those of one worker, which files that differ in length would not give.
+    So the batches are those of one worker, which files that differ in length would not give. And
+    nothing is tuned: in some passes TensorFlow waits, at the end, until its tuning thread looks up
+    from a sleep of up to as long as the pass took.
     """
     options = tf.data.Options()
+    options.autotune.enabled = False
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
     return options
 
