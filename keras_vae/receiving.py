@@ -244,7 +244,7 @@ def _y_of(batch: Any) -> Any:
 
 
 def batched(options: dict[str, Any], draw: Callable[[], int] | None = None) -> dict[str, Any]:
-    """Returns the arguments of a Keras method with arrays as batches, which Keras makes slower.
+    """Returns the arguments of a Keras method with arrays as batches, as Keras would make them.
 
     Their order is a function of a number. What `validation_split` takes becomes the validation
     data, as Keras takes it. What is no array, or is to be taken in a way of Keras's own, is left.
@@ -253,59 +253,81 @@ def batched(options: dict[str, Any], draw: Callable[[], int] | None = None) -> d
         options: Of `fit`, `evaluate` or `predict`.
         draw: Returns the number, if it is needed; None leaves examples in order.
     """
-    x, others = options["x"], ("steps_per_epoch", "class_weight", "steps")
-    x = x[0] if isinstance(x, (tuple, list)) and len(x) == 1 else x
-    arrays = _is_array(x) or (isinstance(x, Mapping) and all(map(_is_array, x.values())))
-    kept = options.get("shuffle") == "batch" or any(options.get(name) for name in others)
-    if kept or not arrays:
+    others = ("steps_per_epoch", "class_weight", "steps")
+    parts = _arrays(options)
+    if parts is None or options.get("shuffle") == "batch" or any(map(options.get, others)):
         return options
-    options = dict(options)
-    del options["x"]
-    parts = [x, *(_array(options.pop(name, None)) for name in ("y", "sample_weight"))]
-    split, size = options.pop("validation_split", None), options.pop("batch_size", None) or 32
+    options = {key: value for key, value in options.items() if key not in parts}
+    split, size = options.pop("validation_split", None), options.pop("batch_size", None)
+    size = 32 if size is None else _checks.integer("batch_size", size)
     shuffle = bool(options.pop("shuffle", True)) and draw is not None
     count = _one_count(parts)
     if split and options.get("validation_data") is None:
         cut = _cut(count, split)
-        held_out = [None if part is None else _sides.rows(part, slice(cut, None)) for part in parts]
-        options["validation_data"] = tuple(held_out)
-        parts = [None if part is None else _sides.rows(part, slice(cut)) for part in parts]
+        held_out = {name: _sides.rows(part, slice(cut, None)) for name, part in parts.items()}
+        options["validation_data"] = _packed(held_out)
+        parts = {name: _sides.rows(part, slice(cut)) for name, part in parts.items()}
     if options.get("validation_data") is not None:
         options["validation_batch_size"] = options.get("validation_batch_size") or size
-    held = tuple(parts[: 1 + max(place for place in range(3) if parts[place] is not None)])
-    seed = (0, draw() if shuffle and draw is not None else 0)
-    return {"x": pipeline.of_arrays(held, size, shuffle, seed), **options}
+    seed = None if draw is None else (0, draw() if shuffle else 0)
+    return {"x": pipeline.of_arrays(_packed(parts), size, shuffle, seed), **options}
 
 
 def validation_batched(options: dict[str, Any]) -> dict[str, Any]:
     """Returns the arguments of `fit` with validation data as batches, where it is arrays."""
     given = options.get("validation_data")
-    if given is None or options.get("validation_steps"):
+    parts = given if isinstance(given, tuple) else (given,)
+    if given is None or options.get("validation_steps") or not 0 < len(parts) <= 3:
         return options
-    parts = given if isinstance(given, (tuple, list)) else (given,)
     told = dict(zip(("x", "y", "sample_weight"), parts))
     size = options.get("validation_batch_size") or options.get("batch_size")
     made = batched({**told, "batch_size": size})["x"]
     return {**options, "validation_data": made if isinstance(made, tf.data.Dataset) else given}
 
 
+def _arrays(options: dict[str, Any]) -> dict[str, Any] | None:
+    """Returns x and what comes beside it, by name, or None where that is not all arrays."""
+    x = options["x"]
+    x = x[0] if isinstance(x, (tuple, list)) and len(x) == 1 else x
+    events = list(x.values()) if isinstance(x, Mapping) else [x]
+    if not events or not all(map(_is_array, events)):
+        return None
+    parts = {"x": x}
+    for name in ("y", "sample_weight"):
+        part = options.get(name)
+        if isinstance(part, (list, tuple)) and not any(map(np.ndim, part)):
+            part = np.asarray(part)
+        if part is None:
+            continue
+        if isinstance(part, (list, tuple)) or not all(map(np.ndim, tf.nest.flatten(part))):
+            return None
+        parts[name] = part
+    return parts
+
+
 def _is_array(part: Any) -> bool:
-    return isinstance(part, (np.ndarray, tf.Tensor))
+    numbers = isinstance(part, tf.Tensor) or getattr(part, "dtype", np.dtype("O")).kind in "fiub"
+    return isinstance(part, (np.ndarray, tf.Tensor)) and numbers and bool(part.ndim)
 
 
-def _array(part: Any) -> Any:
-    """Returns an array, which a list of labels or weights is, too."""
-    return np.asarray(part) if isinstance(part, (list, tuple)) else part
+def _packed(parts: dict[str, Any]) -> Any:
+    """Returns x, (x, y) or (x, y, weights), as Keras delivers them."""
+    return parts["x"] if len(parts) == 1 else tuple(parts.values())
 
 
-def _one_count(parts: list[Any]) -> int:
-    counts = [len(array) for array in tf.nest.flatten(parts) if array is not None]
-    if len(set(counts)) > 1 or not counts[0]:
+def _one_count(parts: dict[str, Any]) -> int:
+    """Returns how many examples there are of all parts.
+
+    Raises:
+        ValueError: where they have not as many, or none.
+    """
+    counts = {name: {len(each) for each in tf.nest.flatten(part)} for name, part in parts.items()}
+    if len(set().union(*counts.values())) > 1 or 0 in counts["x"]:
+        told = ", ".join(f"{name} {min(found)}" for name, found in counts.items())
         raise ValueError(
-            f"The arrays are of {', '.join(map(str, counts))} examples; expected as many of each, "
-            "and some."
+            f"The numbers of examples are: {told}; expected as many of each, and some."
         )
-    return counts[0]
+    return min(counts["x"])
 
 
 def _cut(count: int, split: float) -> int:

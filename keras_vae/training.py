@@ -100,13 +100,15 @@ class Training(Resuming):
                     "each of several replicas by itself, so the result is not that of one device; "
                     "leave it out, or train on one device."
                 )
-        steps = getattr(inner, "gradient_accumulation_steps", None)
-        if steps and (replicas > 1 or distribute.merges()):
-            raise ValueError(
-                f"The optimiser has gradient_accumulation_steps={steps}, which Keras cannot do "
-                f"under a {type(self.distribute_strategy).__name__}; leave it out, or train "
-                "without a strategy."
-            )
+        mirrored = isinstance(self.distribute_strategy, tf.distribute.MirroredStrategy)
+        branching = ("gradient_accumulation_steps", "ema_overwrite_frequency")
+        for name in branching if replicas > 1 or mirrored else ():
+            if getattr(inner, name, None):
+                raise ValueError(
+                    f"The optimiser has {name}={getattr(inner, name)!r}, which Keras cannot do "
+                    f"under a {type(self.distribute_strategy).__name__}; leave it out, or train "
+                    "without a strategy."
+                )
 
     def _check_scope(self) -> None:
         extended = self.distribute_strategy.extended
@@ -154,6 +156,9 @@ class Training(Resuming):
         example comes with it, as a mapping {"x": (n, E), "offset": (n,)}: `offset`, where the
         likelihood takes a size factor; `condition`, in place of y; and `mask` (n, E), 1 where an
         entry was observed, where the model takes missing entries and they are not NaN in x.
+
+        The order of arrays is a function of a number from NumPy's global generator, which
+        `keras.utils.set_random_seed` seeds; on several workers, of the model's seed.
 
         Logs `loss`, the objective's terms (`reconstruction_loss`, `kl_loss`, ...),
         `regularization_loss` and `elbo` (at beta = 1), each in nats per example, and the same with

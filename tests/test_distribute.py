@@ -219,12 +219,20 @@ def test_optimisers_that_treat_replicas_apart_are_refused(option, two_replicas):
         vae.compile(optimizer)
 
 
-def test_accumulated_gradients_are_refused_on_replicas(one_replica, two_replicas):
+@pytest.mark.parametrize(
+    "option",
+    [{"gradient_accumulation_steps": 2}, {"use_ema": True, "ema_overwrite_frequency": 2}],
+    ids=["accumulation", "overwriting"],
+)
+def test_what_keras_branches_for_is_refused_under_mirrored_strategies(
+    option, one_replica, two_replicas
+):
+    name = list(option)[-1]
     for strategy in (one_replica, two_replicas):
         with strategy.scope():
             vae = kv.VAE((6,), 2, network="dense:widths=[8]")
-            optimizer = keras.optimizers.SGD(0.1, gradient_accumulation_steps=2)
-        with pytest.raises(ValueError, match="gradient_accumulation_steps=2.*MirroredStrategy"):
+            optimizer = keras.optimizers.SGD(0.1, **option)
+        with pytest.raises(ValueError, match=f"{name}=2.*MirroredStrategy"):
             vae.compile(optimizer)
 
 

@@ -113,14 +113,18 @@ def test_the_same_on_two_replicas(two_replicas):
 
 
 @pytest.mark.parametrize("limit", [None, 3.0])
-def test_the_same_under_a_strategy_over_one_device(limit, one_replica):
+@pytest.mark.parametrize("name", ["mirrored", "one_device"])
+def test_the_same_under_a_strategy_over_one_device(name, limit, one_replica):
+    strategy = one_replica if name == "mirrored" else tf.distribute.OneDeviceStrategy("CPU:0")
+    more = {} if name == "mirrored" else {"gradient_accumulation_steps": 2}
+
     def trained():
-        adam = keras.optimizers.Adam(0.01, clipnorm=1.0)
+        adam = keras.optimizers.Adam(0.01, clipnorm=1.0, **more)
         vae = model(norm=True, optimizer=adam, gradient_limit=limit)
         return vae, fit(vae, with_bad(), validation_data=X)
 
     clean, expected = trained()
-    with one_replica.scope():
+    with strategy.scope():
         vae, received = trained()
     assert int(vae.guard.skipped.numpy()) == int(clean.guard.skipped) == 2 * len(BAD)
     assert_same_weights(clean, vae, rtol=1e-5, atol=1e-6)

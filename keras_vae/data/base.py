@@ -348,7 +348,11 @@ def map_steps(
         index = tf.range(first, tf.minimum(first + size, count))
         return function(key, _shuffled(index, key, count) if shuffle else index)
 
-    numbers = (_one_pass() if passes is None else passes).flat_map(numbered)
+    if passes is None:
+        key, start = tf.constant([0, 0]), tf.constant(0, tf.int64)
+        numbers = tf.data.Dataset.range(steps).map(lambda step: ((key, start), step))
+    else:
+        numbers = passes.flat_map(numbered)
     return numbers.map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
 

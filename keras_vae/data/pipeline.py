@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -112,9 +113,9 @@ def batches(
 
 
 def of_arrays(
-    arrays: Any, batch_size: int, shuffle: bool, seed: tuple[int, int]
+    arrays: Any, batch_size: int, shuffle: bool = False, seed: tuple[int, int] | None = None
 ) -> tf.data.Dataset:
-    """Returns batches of a nest of arrays, each (n, ...), in their own dtypes but for float64.
+    """Returns batches of a nest of arrays, each (n, ...), in their own dtypes or Keras's `floatx`.
 
     In each pass the order is another function of the seed, as in `batches`.
 
@@ -122,7 +123,7 @@ def of_arrays(
         arrays: The nest.
         batch_size: B.
         shuffle: Whether there is another order in each pass.
-        seed: Of the order, int32 each.
+        seed: Of the order, int32 each; None for passes that are in order and not counted.
     """
     with tf.device("CPU:0"):
         held = tf.nest.map_structure(_held, arrays)
@@ -132,14 +133,14 @@ def of_arrays(
     def batch(_: Tensor, index: Tensor) -> Any:
         return tf.nest.map_structure(lambda array: tf.gather(array, index), held)
 
-    found = base.map_steps(batch, batch_size, count, passes.of(seed), shuffle)
-    return _counted(found, passes, batch_size)
+    begun = None if seed is None else passes.of(seed)
+    return _counted(base.map_steps(batch, batch_size, count, begun, shuffle), passes, batch_size)
 
 
 def _held(array: Any) -> Tensor:
-    """Returns an array as a tensor, float64 as float32, which is what steps take."""
+    """Returns an array as a tensor, of Keras's own dtype for floats."""
     tensor = tf.convert_to_tensor(array)
-    return tf.cast(tensor, tf.float32) if tensor.dtype == tf.float64 else tensor
+    return tf.cast(tensor, keras.config.floatx()) if tensor.dtype.is_floating else tensor
 
 
 def _counted(dataset: tf.data.Dataset, passes: Passes, batch_size: int) -> tf.data.Dataset:
