@@ -219,7 +219,7 @@ def test_wrong_callbacks_and_arrays_are_refused_in_words(tmp_path):
     for wrong in ([ours, kv.callbacks.Checkpoint(tmp_path)], keras.callbacks.CallbackList([ours])):
         with pytest.raises(ValueError, match=r"Checkpoint\(s\) in a .*expected one, in a list"):
             vae.fit(X, callbacks=wrong, verbose=0)
-    with pytest.raises(ValueError, match="arrays of 70, 69 examples"):
+    with pytest.raises(ValueError, match="x 70, y 69; expected as many"):
         vae.fit(X, np.zeros(69), callbacks=ours, verbose=0)
     with pytest.raises(ValueError, match="validation_split=0.999 of 70 examples leaves none"):
         vae.fit(X, callbacks=ours, verbose=0, validation_split=0.999)
