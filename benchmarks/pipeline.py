@@ -4,8 +4,7 @@
 
 Goes through one training epoch of each pipeline when it is its turn, batch by batch as `fit` does:
 
-- arrays: a float32 array as `fit` takes it, by Keras's own adapter, and as `fit` takes it with a
-  Checkpoint;
+- arrays: a float32 array by Keras's own adapter, and as `fit` takes it;
 - memory: `keras_vae.data` of an array of grey levels (uint8), as it is and dynamically binarised,
   and of a float32 array;
 - tfds: MNIST of TensorFlow Datasets, dynamically binarised (prepared in TFDS_DATA_DIR);
@@ -52,7 +51,7 @@ def unit(greys: np.ndarray) -> np.ndarray:
 
 
 def by_keras(greys: np.ndarray, batch: int) -> tf.data.Dataset:
-    """Returns what `fit` makes of an array."""
+    """Returns what Keras makes of an array."""
     return ArrayDataAdapter(unit(greys), batch_size=batch, shuffle=True).get_tf_dataset()
 
 
@@ -71,7 +70,7 @@ def folder(greys: np.ndarray, batch: int) -> tf.data.Dataset:
 PARTS: dict[str, dict[str, Pipeline]] = {
     "arrays": {
         "array, Keras's adapter": by_keras,
-        "array, with a Checkpoint": lambda greys, batch: of_arrays(
+        "array, as fit takes it": lambda greys, batch: of_arrays(
             (unit(greys),), batch, True, (0, 0)
         ),
     },

@@ -14,6 +14,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import shlex
 import statistics
 import subprocess
 import sys
@@ -161,7 +162,7 @@ def main(
             rows += report(each, size, measure(each, size, names, rounds))
     if output is not None:
         kept = json.loads(output.read_text()) if output.exists() else []
-        command = "python benchmarks/throughput.py " + " ".join(sys.argv[1:])
+        command = "python benchmarks/throughput.py " + shlex.join(sys.argv[1:])
         kept.append({"command": command, "machine": machine(), "rows": rows})
         output.write_text(json.dumps(kept, indent=1) + "\n")
 
