@@ -361,6 +361,7 @@ def test_missing_is_true_or_false():
         kv.VAE((4,), 2, missing="false")
 
 
+@pytest.mark.slow
 def test_xla_takes_bits_and_conditions_with_missing_entries(real):
     x, y = holes((real > 0).astype("float32")), np.arange(90) % 3
     vae = model(likelihood="bernoulli", condition=3)

@@ -568,7 +568,7 @@ def test_grey_values_under_bernoulli_are_warned_of(binary, kind, xla):
         vae.fit(data(0.9 * binary), steps_per_epoch=1, verbose=0)
 
 
-@pytest.mark.parametrize("where", ["x", "validation"])
+@pytest.mark.parametrize("where", ["x", pytest.param("validation", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("kind", ["array", "dataset", "dataset (x, y)", "generator"])
 def test_under_xla_data_are_still_checked(binary, kind, where):
     vae = make(compiled={"jit_compile": True})
