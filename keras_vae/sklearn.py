@@ -20,7 +20,7 @@ from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from keras_vae import _checks, _registry, configs
-from keras_vae.data.base import ArrayExamples, Indexed
+from keras_vae.data.base import AHEAD, ArrayExamples, Indexed
 from keras_vae.loading import load
 from keras_vae.model import VAE
 
@@ -268,7 +268,7 @@ def _shuffled(events: np.ndarray, batch_size: int, epochs: int, seed: int) -> tf
 
     passes = tf.data.Dataset.range(epochs, output_type=tf.int32).map(begin)
     found = rows.batches(batch_size, labels=False, passes=passes, shuffle=True)
-    batches = found.map(lambda each: each["x"]).prefetch(tf.data.AUTOTUNE)
+    batches = found.map(lambda each: each["x"]).prefetch(AHEAD)
     batches.num_examples = len(events)  # which some objectives ask for
     return batches
 

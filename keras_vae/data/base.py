@@ -18,6 +18,8 @@ from keras_vae._types import Tensor
 WINDOW_BYTES, WINDOW = 2**28, 8192
 #: Examples, and bytes of them, that are looked at together.
 CHUNK, CHUNK_BYTES = 4096, 2**24
+#: How many batches are made before they are asked for.
+AHEAD = 4
 #: Data of more bytes than this stays where it is and is read as it is needed.
 IN_MEMORY = 2**30
 
@@ -284,7 +286,7 @@ class Streamed(Split):
                 pieces = numbered.batch(size)
             return _from(pieces, start).map(lambda found: {**found, "key": key})
 
-        return (_one_pass() if passes is None else passes).flat_map(one)
+        return untuned((_one_pass() if passes is None else passes).flat_map(one))
 
     def _in_windows(self, numbered: tf.data.Dataset, key: Tensor) -> tf.data.Dataset:
         """Returns windows of examples, each in an order that is a function of the key."""
@@ -353,7 +355,19 @@ def map_steps(
         numbers = tf.data.Dataset.range(steps).map(lambda step: ((key, start), step))
     else:
         numbers = passes.flat_map(numbered)
-    return numbers.map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    made = numbers.map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    return untuned(made)
+
+
+def untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """Returns a dataset that TensorFlow does not tune.
+
+    In some passes it waits, at the end, until its tuning thread looks up from a sleep of up to as
+    long as the pass took.
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return dataset.with_options(options)
 
 
 def _one_pass() -> tf.data.Dataset:

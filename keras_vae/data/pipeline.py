@@ -12,9 +12,6 @@ from keras_vae._types import Tensor
 from keras_vae.data import base
 from keras_vae.data.base import Split
 
-#: How many batches are made before they are asked for.
-AHEAD = 4
-
 
 class Passes:
     """Counts the passes over a data set, which decide its order and its draws.
@@ -147,20 +144,17 @@ def _counted(dataset: tf.data.Dataset, passes: Passes, batch_size: int) -> tf.da
     """Returns the batches of a pass, prefetched, with what is known of them."""
     steps = -(-passes.num_examples // batch_size)
     dataset = dataset.apply(tf.data.experimental.assert_cardinality(steps))
-    dataset = dataset.prefetch(AHEAD).with_options(_options())
+    dataset = dataset.prefetch(base.AHEAD).with_options(_by_example())
     dataset.passes, dataset.num_examples = passes, passes.num_examples
     return dataset
 
 
-def _options() -> tf.data.Options:
+def _by_example() -> tf.data.Options:
     """Returns options by which several workers share each batch, every worker reading all files.
 
-    So the batches are those of one worker, which files that differ in length would not give. And
-    nothing is tuned: in some passes TensorFlow waits, at the end, until its tuning thread looks up
-    from a sleep of up to as long as the pass took.
+    So the batches are those of one worker, which files that differ in length would not give.
     """
     options = tf.data.Options()
-    options.autotune.enabled = False
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
     return options
 
