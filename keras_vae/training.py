@@ -92,23 +92,24 @@ class Training(Resuming):
     def _check_optimizer(self, replicas: int) -> None:
         """Refuses what Keras does to each replica's share of the gradient, or cannot do there."""
         inner = getattr(self.optimizer, "inner_optimizer", self.optimizer)
-        names = ("clipnorm", "global_clipnorm", "clipvalue") if replicas > 1 else ()
-        for name in names:
-            if getattr(inner, name, None):
-                raise ValueError(
-                    f"The optimiser has {name}={getattr(inner, name)!r}, which Keras applies to "
-                    "each of several replicas by itself, so the result is not that of one device; "
-                    "leave it out, or train on one device."
-                )
         mirrored = isinstance(self.distribute_strategy, tf.distribute.MirroredStrategy)
-        branching = ("gradient_accumulation_steps", "ema_overwrite_frequency")
-        for name in branching if replicas > 1 or mirrored else ():
-            if getattr(inner, name, None):
-                raise ValueError(
-                    f"The optimiser has {name}={getattr(inner, name)!r}, which Keras cannot do "
-                    f"under a {type(self.distribute_strategy).__name__}; leave it out, or train "
-                    "without a strategy."
-                )
+        refused: dict[str, str] = {}
+        if replicas > 1:
+            refused |= dict.fromkeys(
+                ("clipnorm", "global_clipnorm", "clipvalue"),
+                "applies to each of several replicas by itself, so the result is not that of one "
+                "device; leave it out, or train on one device.",
+            )
+        if replicas > 1 or mirrored:
+            refused |= dict.fromkeys(
+                ("gradient_accumulation_steps", "ema_overwrite_frequency"),
+                f"cannot do under a {type(self.distribute_strategy).__name__}; leave it out, or "
+                "train without a strategy.",
+            )
+        for name, why in refused.items():
+            value = getattr(inner, name, None)
+            if value:
+                raise ValueError(f"The optimiser has {name}={value!r}, which Keras {why}")
 
     def _check_scope(self) -> None:
         extended = self.distribute_strategy.extended
