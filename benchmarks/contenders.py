@@ -100,7 +100,7 @@ def plain_model(workload: str, **compiled: Any) -> Any:
 
     chosen = WORKLOADS[workload]
     maker = networks.get(chosen.network, (28, 28, 1))
-    body = maker.encoder((28, 28, 1))
+    body = of_keras(maker.encoder((28, 28, 1)))
     mean = keras.layers.Dense(chosen.latent_dim)(body.output)
     log_variance = keras.layers.Dense(chosen.latent_dim)(body.output)
 
@@ -108,7 +108,7 @@ def plain_model(workload: str, **compiled: Any) -> Any:
         def __init__(self) -> None:
             super().__init__()
             self.encoder = keras.Model(body.inputs, [mean, log_variance])
-            self.decoder = maker.decoder(chosen.latent_dim, (28, 28, 1))
+            self.decoder = of_keras(maker.decoder(chosen.latent_dim, (28, 28, 1)))
             names = ("loss", "reconstruction_loss", "kl_loss")
             self.trackers = [keras.metrics.Mean(name=name) for name in names]
 
@@ -136,6 +136,17 @@ def plain_model(workload: str, **compiled: Any) -> Any:
     model = Plain()
     model.compile("adam", **compiled)
     return model
+
+
+def of_keras(body: Any) -> Any:
+    """Returns the same model with Keras's own layers for those of `keras_vae.layers`."""
+    import keras
+
+    def peer(layer: Any) -> Any:
+        kind = next(k for k in type(layer).__mro__ if not k.__module__.startswith("keras_vae"))
+        return kind.from_config(layer.get_config())
+
+    return keras.models.clone_model(body, clone_function=peer)
 
 
 # PyTorch

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_vae import _checks, _registry
+from keras_vae import _checks, _registry, layers
 
 Shape = tuple[int, ...]
 Make = Callable[..., Any]
@@ -132,7 +132,7 @@ def _normalization(kind: str, channels: int, name: str) -> Any:
         )
     if kind == "layer":
         return keras.layers.LayerNormalization(name=name)
-    return keras.layers.GroupNormalization(groups(channels), name=name)
+    return layers.GroupNormalization(groups(channels), name=name)
 
 
 def groups(channels: int) -> int:
@@ -203,7 +203,7 @@ def linear(count: int, sides: Shape) -> Make:
     """Returns what makes a layer that keeps the sides: a convolution, or dense for a vector."""
     if not sides:
         return functools.partial(keras.layers.Dense, count)
-    return functools.partial(keras.layers.Conv2D, count, _kernel(sides), padding="same")
+    return functools.partial(layers.Conv2D, count, _kernel(sides), padding="same")
 
 
 def down(count: int, sides: Shape) -> Make:
