@@ -59,13 +59,14 @@ def _narrow_convolution(
     shape = [height * width, filters, tf.shape(x)[0], *sides]
     maps = tf.reshape(tf.matmul(rows, pixels, transpose_b=True), shape)
     padded = tf.pad(maps, [[0, 0]] * 3 + [[above, below], [left, right]])
-    summed = tf.add_n([window[i] for i, window in enumerate(_windows(padded, sides))])
+    windows = list(np.ndindex(height, width))  # where they begin on a map
+    summed = tf.add_n([_window(padded[i], at, sides) for i, at in enumerate(windows)])
 
     def gradient(upstream: Tensor) -> tuple[Tensor, Tensor]:
         by_x = tf.nn.conv2d_transpose(upstream, kernel, tf.shape(x), 1, "SAME")
         by_output = tf.transpose(upstream, [3, 0, 1, 2])
         padded = tf.pad(by_output, [[0, 0]] * 2 + [[below, above], [right, left]])
-        seen = tf.stack(_windows(padded, sides)[::-1])
+        seen = tf.stack([_window(padded, at, sides) for at in windows[::-1]])
         products = tf.matmul(tf.reshape(seen, [height * width * filters, -1]), pixels)
         by_kernel = tf.reshape(products, [height, width, filters, received])
         return by_x, tf.transpose(by_kernel, [0, 1, 3, 2])
@@ -73,8 +74,6 @@ def _narrow_convolution(
     return tf.transpose(summed, [1, 2, 3, 0]), gradient
 
 
-def _windows(padded: Tensor, sides: Sequence[int]) -> list[Tensor]:
-    """Returns all windows of these sides (H, W) on maps (..., H + h - 1, W + w - 1), row by row."""
-    height, width = sides
-    corners = np.ndindex(padded.shape[-2] - height + 1, padded.shape[-1] - width + 1)
-    return [padded[..., y : y + height, x : x + width] for y, x in corners]
+def _window(padded: Tensor, at: tuple[int, int], sides: Sequence[int]) -> Tensor:
+    """Returns what a window of these sides (H, W) shows of maps (..., H + h - 1, W + w - 1)."""
+    return padded[..., at[0] : at[0] + sides[0], at[1] : at[1] + sides[1]]

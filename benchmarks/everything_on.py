@@ -1,0 +1,77 @@
+"""What a training costs with validation, TensorBoard and the guards on, beside one without.
+
+    python benchmarks/everything_on.py [--epochs 20] [--rounds 3] [--batch 100] [--workload dense]
+
+Fits one model again and again, by turns: alone; with validation on a sixth as many examples; with
+validation, `TensorBoard`, `Divergence` and `Checkpoint`, all at their defaults. Prints seconds of
+an epoch (the whole `fit` divided by its epochs) and the ratio of the last to the first two.
+"""
+
+import os
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import contenders
+import keras
+import numpy as np
+import typer
+
+import keras_vae as kv
+
+
+def callbacks(folder: Path) -> list[keras.callbacks.Callback]:
+    return [
+        kv.callbacks.TensorBoard(folder / "logs"),
+        kv.callbacks.Divergence(),
+        kv.callbacks.Checkpoint(folder / "checkpoints"),
+    ]
+
+
+def main(
+    epochs: int = 20,
+    rounds: int = 3,
+    batch: int = 100,
+    workload: str = "dense",
+    examples: int = 60_000,
+) -> None:
+    keras.utils.set_random_seed(0)
+    x = (np.random.default_rng(0).random((examples * 7 // 6, 28, 28, 1)) < 0.2).astype("float32")
+    x, held_out = x[:examples], x[examples:]
+    vae = contenders.vae_model(workload)
+
+    def seconds(count: int, validated: bool, watched: bool) -> float:
+        with tempfile.TemporaryDirectory() as folder:
+            started = time.perf_counter()
+            vae.fit(
+                x,
+                batch_size=batch,
+                epochs=count,
+                verbose=0,
+                validation_data=held_out if validated else None,
+                callbacks=callbacks(Path(folder)) if watched else [],
+            )
+            return (time.perf_counter() - started) / count
+
+    cases = {
+        "training alone": (False, False),
+        "with validation": (True, False),
+        "with everything": (True, True),
+    }
+    for case in cases.values():
+        seconds(1, *case)
+    print(f"{os.cpu_count()} cores, {workload}, batch {batch}, {examples:,} examples, seed 0")
+    taken: dict[str, list[float]] = {name: [] for name in cases}
+    for _ in range(rounds):
+        for name, case in cases.items():
+            taken[name].append(seconds(epochs, *case))
+    for name, each in taken.items():
+        print(f"{name}: {statistics.median(each):.3f} s ({min(each):.3f} to {max(each):.3f})")
+    for name in list(cases)[:2]:
+        ratios = [all_on / one for all_on, one in zip(taken["with everything"], taken[name])]
+        print(f"with everything, to {name}: {statistics.median(ratios):.3f}")
+
+
+if __name__ == "__main__":
+    typer.run(main)
