@@ -2,4 +2,4 @@
 
 __version__ = "0.1.0"
 #: The format of saved models. It is raised when a file could no longer be read by what came before.
-FORMAT = 1
+FORMAT = 2

@@ -209,6 +209,28 @@ def test_group_normalisation_takes_all_options_of_keras(options):
     same_as_keras(layer, keras.layers.GroupNormalization, (3, 6, 5, 4))
 
 
+def test_a_batch_may_be_empty():
+    layer, x = Conv2D(1, 3, padding="same"), np.zeros((0, 5, 4, 2), "float32")
+    layer.build(x.shape)
+    y, by_x, by_kernel, _ = derivatives(layer, x, np.zeros((0, 5, 4, 1), "float32"))
+    assert y.shape == (0, 5, 4, 1) and by_x.shape == x.shape
+    np.testing.assert_array_equal(by_kernel, 0.0)
+
+
+def test_sides_may_be_unknown():
+    image, draw = keras.Input((None, None, 4)), np.random.default_rng(0)
+    outputs = Conv2D(1, 3, padding="same")(GroupNormalization(2)(image))
+    model = keras.Model(image, outputs)
+    x = draw.normal(size=(2, 6, 5, 4)).astype("float32")
+    whole = keras.Sequential([keras.Input((6, 5, 4)), *map(_again, model.layers[1:])])
+    whole.set_weights(model.get_weights())
+    np.testing.assert_allclose(model(x), whole(x), rtol=1e-4, atol=1e-5)
+
+
+def _again(layer):
+    return type(layer).from_config(layer.get_config())
+
+
 def test_the_layers_compile():
     convolution = Conv2D(2, 3, padding="same")
     same_as_keras(convolution, keras.layers.Conv2D, (2, 5, 6, 3), compiled=True)

@@ -22,7 +22,7 @@ class Conv2D(keras.layers.Conv2D):
     time, so that one filter costs as much as 16. Here each pixel is multiplied by all weights at
     once, and what comes of it added in shifted maps: for one filter a fifth of the time, forwards
     and for the gradient of the kernel. With more filters, strides, dilation, groups, another
-    padding than "same", unknown sides or a GPU it is the convolution of Keras.
+    padding than "same", unknown sides or an accelerator it is the convolution of Keras.
 
     Example:
     >>> import numpy, keras_vae
@@ -39,7 +39,8 @@ class Conv2D(keras.layers.Conv2D):
             and {*self.strides, *self.dilation_rate, self.groups} == {1}
             and None not in inputs.shape[1:]
         )
-        if not plain or tf.config.list_physical_devices("GPU"):
+        others = {device.device_type for device in tf.config.list_physical_devices()} - {"CPU"}
+        if not plain or others:
             return super().convolution_op(inputs, kernel)
         kernel = tf.convert_to_tensor(kernel)
         return _narrow_convolution(tf.cast(inputs, kernel.dtype), kernel)

@@ -31,15 +31,18 @@ MODELS = {
         "posterior": "point",
         "objective": "reconstruction",
     },
+    "image": {"network": "resnet:filters=[4],width=6"},
 }
+#: Shapes of events, where they are not those of six numbers.
+EVENTS = {"image": (5, 4, 1)}
 #: Those whose SavedModel is kept, too, zipped.
 EXPORTED = ("plain",)
 
 
 def examples(name):
-    """Returns x (8, 6) and the classes (8,), or None."""
+    """Returns x (8, E) and the classes (8,), or None."""
     rng = np.random.default_rng(0)
-    x = (rng.random((8, 6)) < 0.5).astype(np.float32)
+    x = (rng.random((8, *EVENTS.get(name, (6,)))) < 0.5).astype(np.float32)
     if name != "rich":
         return x, None
     x[::2, 1] = np.nan
@@ -66,7 +69,7 @@ def make(folder):
     folder.mkdir(parents=True)
     for name, parts in MODELS.items():
         keras.utils.set_random_seed(1)
-        vae = kv.VAE((6,), 2, **parts)
+        vae = kv.VAE(EVENTS.get(name, (6,)), 2, **parts)
         vae.compile(keras.optimizers.Adam(0.01))
         x, condition = examples(name)
         vae.fit(x, condition, epochs=3, verbose=0, shuffle=False)
