@@ -112,12 +112,6 @@ def check(strategy: tf.distribute.Strategy) -> None:
         )
 
 
-def is_default(strategy: tf.distribute.Strategy) -> bool:
-    """Returns whether a strategy is that of TensorFlow where none was chosen."""
-    with strategy.scope():
-        return not tf.distribute.has_strategy()
-
-
 def merges() -> bool:
     """Returns whether the current strategy merges its replicas, be it one, to update weights."""
     return not tf.__internal__.distribute.strategy_supports_no_merge_call()

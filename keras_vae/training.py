@@ -190,23 +190,16 @@ class Training(Resuming):
         passes = getattr(options["x"], "passes", None)
         before = int(self.guard.skipped.numpy()) if self.compiled else 0  # else Keras says it
         if self.compiled:
-            self._begin_steps("train", options.get("callbacks"), options.get("steps_per_epoch"))
-        options = self._of_one_iterator(options)
+            steps = options.get("steps_per_epoch")
+            if (
+                steps is None and passes is not None
+            ):  # of one gone on with, what is left out follows
+                steps = int(options["x"].cardinality())
+            self._begin_steps("train", options.get("callbacks"), steps)
         with receiving.in_words(), self._fitting((given, validation), passes, options):
             history = super().fit(**options)
         self._tell_of_skipped(int(self.guard.skipped.numpy()) - before, options)
         return history
-
-    def _of_one_iterator(self, options: dict[str, Any]) -> dict[str, Any]:
-        """Returns the arguments of `fit` by which Keras makes one iterator for each epoch.
-
-        It makes two where it is not told how many steps there are. Those of strategies begin at
-        once, before `Checkpoint` has said which pass they are of, so that they are left alone.
-        """
-        alone = distribute.is_default(self.distribute_strategy)
-        if alone and hasattr(options["x"], "passes") and options.get("steps_per_epoch") is None:
-            return {**options, "steps_per_epoch": int(options["x"].cardinality())}
-        return options
 
     def evaluate(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Returns the logged values over a data set, as `keras.Model.evaluate` does.

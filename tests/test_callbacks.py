@@ -265,6 +265,16 @@ def test_epochs_are_written_whatever_the_frequency_of_batches(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:invalid value", "ignore:overflow", "ignore:.*were left out")
+def test_values_of_steps_go_to_a_writer_that_is_there(tmp_path):
+    vae, x = compiled(), events()
+    writer = tf.summary.create_file_writer(str(tmp_path / "own"))
+    with writer.as_default():
+        board = kv.callbacks.TensorBoard(tmp_path / "board")
+        vae.fit(x, batch_size=8, epochs=2, verbose=0, callbacks=[board])
+    assert [step for step, _ in logged(tmp_path / "own")["batch_loss"]] == list(range(1, 7))
+    assert "batch_loss" not in logged(tmp_path / "board" / "train")
+
+
 def test_a_diverged_training_goes_on_and_is_called_so(tmp_path):
     vae, x = compiled(likelihood="normal"), events()
     vae.encoder.layers[-1].bias.assign(np.full(8, np.nan))

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 import keras_vae as kv
 from keras_vae._noise import content_noise, index_uniform
-from keras_vae.layers import Conv2D, GroupNormalization, Sampling, reparameterize
+from keras_vae.layers import Conv2D, GroupNormalization, Sampling, convolution, reparameterize
 
 SEED = tf.constant([0, 7])
 
@@ -171,11 +171,26 @@ def same_as_keras(layer, kind, shape, compiled=False):
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5 * largest)
 
 
+@pytest.fixture
+def narrow(monkeypatch):
+    """Returns the kernels' shapes of the convolutions that were made as products."""
+    made, whole = [], convolution._narrow_convolution
+
+    def counted(x, kernel):
+        made.append(tuple(kernel.shape))
+        return whole(x, kernel)
+
+    monkeypatch.setattr(convolution, "_narrow_convolution", counted)
+    return made
+
+
 @pytest.mark.parametrize("filters", [1, 2, 3])
-@pytest.mark.parametrize("kernel", [1, 3, (3, 1), (2, 4), 5])
-def test_a_narrow_convolution_is_that_of_keras(filters, kernel):
+@pytest.mark.parametrize("kernel", [(1, 1), (3, 3), (3, 1), (2, 4), (5, 5)], ids=str)
+def test_a_narrow_convolution_is_that_of_keras(filters, kernel, narrow):
+    received = kernel[0] * kernel[1] * filters  # the fewest that are worth it
     layer = Conv2D(filters, kernel, padding="same")
-    same_as_keras(layer, keras.layers.Conv2D, (5, 9, 7, 4))
+    same_as_keras(layer, keras.layers.Conv2D, (3, 9, 7, received))
+    assert set(narrow) == {(*kernel, received, filters)}
 
 
 @pytest.mark.parametrize(
@@ -186,13 +201,20 @@ def test_a_narrow_convolution_is_that_of_keras(filters, kernel):
         {"dilation_rate": 2, "padding": "same"},
         {"groups": 2, "padding": "same", "filters": 2},
         {"filters": 4, "padding": "same"},
-        {"use_bias": False, "padding": "same", "activation": "tanh"},
+        {"kernel_size": 7, "padding": "same"},
     ],
     ids=str,
 )
-def test_a_narrow_convolution_takes_all_options_of_keras(options):
+def test_another_convolution_is_that_of_keras_itself(options, narrow):
     layer = Conv2D(**{"filters": 1, "kernel_size": 3, **options})
-    same_as_keras(layer, keras.layers.Conv2D, (2, 8, 6, 4))
+    same_as_keras(layer, keras.layers.Conv2D, (2, 8, 6, 36))
+    assert not narrow
+
+
+def test_a_narrow_convolution_takes_activation_and_no_bias(narrow):
+    layer = Conv2D(1, 3, padding="same", use_bias=False, activation="tanh")
+    same_as_keras(layer, keras.layers.Conv2D, (2, 8, 6, 9))
+    assert narrow
 
 
 @pytest.mark.parametrize("shape", [(6, 5, 4, 8), (6, 8), (3, 10, 8), (4, 2, 1, 8)], ids=str)
@@ -210,19 +232,23 @@ def test_group_normalisation_takes_all_options_of_keras(options):
 
 
 def test_a_batch_may_be_empty():
-    layer, x = Conv2D(1, 3, padding="same"), np.zeros((0, 5, 4, 2), "float32")
+    layer, x = Conv2D(1, 3, padding="same"), np.zeros((0, 5, 4, 9), "float32")
     layer.build(x.shape)
     y, by_x, by_kernel, _ = derivatives(layer, x, np.zeros((0, 5, 4, 1), "float32"))
     assert y.shape == (0, 5, 4, 1) and by_x.shape == x.shape
     np.testing.assert_array_equal(by_kernel, 0.0)
+    layer = GroupNormalization(3)
+    layer.build(x.shape)
+    y, _, by_gamma, _ = derivatives(layer, x, x)
+    assert y.shape == x.shape and not by_gamma.numpy().any()
 
 
 def test_sides_may_be_unknown():
-    image, draw = keras.Input((None, None, 4)), np.random.default_rng(0)
+    image, draw = keras.Input((None, None, 10)), np.random.default_rng(0)
     outputs = Conv2D(1, 3, padding="same")(GroupNormalization(2)(image))
     model = keras.Model(image, outputs)
-    x = draw.normal(size=(2, 6, 5, 4)).astype("float32")
-    whole = keras.Sequential([keras.Input((6, 5, 4)), *map(_again, model.layers[1:])])
+    x = draw.normal(size=(2, 6, 5, 10)).astype("float32")
+    whole = keras.Sequential([keras.Input((6, 5, 10)), *map(_again, model.layers[1:])])
     whole.set_weights(model.get_weights())
     np.testing.assert_allclose(model(x), whole(x), rtol=1e-4, atol=1e-5)
 
@@ -232,15 +258,15 @@ def _again(layer):
 
 
 def test_the_layers_compile():
-    convolution = Conv2D(2, 3, padding="same")
-    same_as_keras(convolution, keras.layers.Conv2D, (2, 5, 6, 3), compiled=True)
+    layer = Conv2D(2, 3, padding="same")
+    same_as_keras(layer, keras.layers.Conv2D, (2, 5, 6, 18), compiled=True)
     normalization = GroupNormalization(2)
     same_as_keras(normalization, keras.layers.GroupNormalization, (2, 3, 4), compiled=True)
 
 
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16", "float64"])
 def test_the_layers_keep_the_precision_of_their_policy(policy):
-    x = np.random.default_rng(0).normal(size=(3, 6, 5, 4))
+    x = np.random.default_rng(0).normal(size=(3, 6, 5, 12))
     pairs = [
         (Conv2D(1, 3, padding="same", dtype=policy), keras.layers.Conv2D),
         (GroupNormalization(2, dtype=policy), keras.layers.GroupNormalization),
@@ -265,7 +291,7 @@ def test_the_layers_keep_the_precision_of_their_policy(policy):
 def test_second_derivatives_are_those_of_differences(layer):
     """Keras's group normalisation fails here: it takes the mean in the variance as constant."""
     draw = np.random.default_rng(0)
-    x, aim = draw.normal(2.0, 1.0, (2, 3, 2, 4)), draw.normal(size=(2, 3, 2, 4))
+    x, aim = draw.normal(2.0, 1.0, (2, 2, 2, 10)), draw.normal(size=(2, 2, 2, 10))
 
     def slope(x):
         with tf.GradientTape() as tape:
@@ -297,7 +323,7 @@ def test_group_normalisation_at_extremes():
 
 
 def test_bodies_of_the_package_have_the_layers_and_load_what_keras_layers_saved(tmp_path):
-    decoder = kv.networks.get("resnet:filters=[8]", (6, 6, 1)).decoder(2, (6, 6, 1))
+    decoder = kv.networks.get("resnet:filters=[16]", (6, 6, 1)).decoder(2, (6, 6, 1))
     kinds = [type(layer) for layer in decoder.layers]
     assert Conv2D in kinds and GroupNormalization in kinds
     z = np.random.default_rng(0).normal(size=(3, 2)).astype("float32")

@@ -17,7 +17,7 @@ import workers
 from test_exact_resume import Cut, assert_same, state
 
 import keras_vae as kv
-from keras_vae import _checkpoints, runs
+from keras_vae import _checkpoints, executing, runs
 
 pytestmark = pytest.mark.usefixtures("deterministic")
 
@@ -84,6 +84,31 @@ def test_however_steps_run_a_cut_changes_nothing(each, place, tmp_path):
 
     options = {"steps": 2, "validation_data": X[:20]}
     assert_cut_changes_nothing(tmp_path, made, place, **options)
+
+
+@pytest.mark.parametrize("kind", ["arrays", pytest.param("keras_vae.data", marks=pytest.mark.slow)])
+def test_steps_taken_together_end_with_the_epoch_that_was_cut(kind, tmp_path, monkeypatch):
+    """What was left out comes behind the epoch's end in the same iterator."""
+    many = lambda self, seconds: setattr(self, "_steps", 100)  # noqa: E731
+    monkeypatch.setattr(executing.Execution, "_adapt", many)
+    taken = []
+
+    class Count(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            taken.append(int(self.model.optimizer.iterations))
+
+    def trained(folder, *more):
+        if kind == "arrays":
+            return train(folder, [*more, Count()], steps=3)
+        parts = dict.fromkeys(("train", "validation", "test"), X)
+        made = kv.data.load(parts, 10, seed=3).train
+        return train(folder, [*more, Count()], x=made, steps=3, batch_size=None)
+
+    whole = trained(tmp_path / "whole")
+    with pytest.raises(ConnectionResetError):
+        trained(tmp_path / "cut", Cut(0, 4))
+    assert_same(whole, trained(tmp_path / "cut"))
+    assert taken == [7, 14, 21] * 2
 
 
 @pytest.mark.slow

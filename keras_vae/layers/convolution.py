@@ -1,5 +1,6 @@
 """Convolutions for few filters: `Conv2D`."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,13 +17,15 @@ MOST_NARROW = 3
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class Conv2D(keras.layers.Conv2D):
-    """A `keras.layers.Conv2D`, several times faster on processors where it has 1 to 3 filters.
+    """A `keras.layers.Conv2D`, several times faster on processors for one filter of many channels.
 
     Arguments, weights and values are the same. A processor's convolution works on 16 filters at a
     time, so that one filter costs as much as 16. Here each pixel is multiplied by all weights at
     once, and what comes of it added in shifted maps: for one filter a fifth of the time, forwards
-    and for the gradient of the kernel. With more filters, strides, dilation, groups, another
-    padding than "same", unknown sides or an accelerator it is the convolution of Keras.
+    and for the gradient of the kernel. It does so for at most 3 filters, where a kernel has no more
+    weights for one channel than there are channels (h * w * O <= I), in float32 and float64. With
+    strides, dilation, groups, another padding than "same", unknown sides or an accelerator it is
+    the convolution of Keras.
 
     Example:
     >>> import numpy, keras_vae
@@ -32,18 +35,23 @@ class Conv2D(keras.layers.Conv2D):
 
     def convolution_op(self, inputs: Tensor, kernel: Any) -> Tensor:
         """Returns images (B, H, W, O) of images (B, H, W, I) and a kernel (h, w, I, O)."""
-        plain = (
-            self.filters <= MOST_NARROW
-            and self.padding == "same"
-            and self.data_format == "channels_last"
-            and {*self.strides, *self.dilation_rate, self.groups} == {1}
-            and None not in inputs.shape[1:]
-        )
-        others = {device.device_type for device in tf.config.list_physical_devices()} - {"CPU"}
-        if not plain or others:
+        if not self._is_narrow(inputs.shape):
             return super().convolution_op(inputs, kernel)
         kernel = tf.convert_to_tensor(kernel)
         return _narrow_convolution(tf.cast(inputs, kernel.dtype), kernel)
+
+    def _is_narrow(self, shape: Any) -> bool:
+        """Returns whether the products are the faster way for inputs of this shape."""
+        plain = (
+            self.padding == "same"
+            and self.data_format == "channels_last"
+            and self.compute_dtype in ("float32", "float64")
+            and {*self.strides, *self.dilation_rate, self.groups} == {1}
+            and None not in shape[1:]
+        )
+        devices = {device.device_type for device in tf.config.list_physical_devices()}
+        few = self.filters <= MOST_NARROW and plain and devices == {"CPU"}
+        return few and math.prod(self.kernel_size) * self.filters <= shape[-1]
 
 
 @tf.custom_gradient
