@@ -264,7 +264,6 @@ def test_epochs_are_written_whatever_the_frequency_of_batches(tmp_path):
     assert "final/loss" in logged(tmp_path)
 
 
-@pytest.mark.filterwarnings("ignore:invalid value", "ignore:overflow", "ignore:.*were left out")
 def test_values_of_steps_go_to_a_writer_that_is_there(tmp_path):
     vae, x = compiled(), events()
     writer = tf.summary.create_file_writer(str(tmp_path / "own"))
@@ -275,6 +274,7 @@ def test_values_of_steps_go_to_a_writer_that_is_there(tmp_path):
     assert "batch_loss" not in logged(tmp_path / "board" / "train")
 
 
+@pytest.mark.filterwarnings("ignore:invalid value", "ignore:overflow", "ignore:.*were left out")
 def test_a_diverged_training_goes_on_and_is_called_so(tmp_path):
     vae, x = compiled(likelihood="normal"), events()
     vae.encoder.layers[-1].bias.assign(np.full(8, np.nan))
