@@ -191,9 +191,7 @@ class Training(Resuming):
         before = int(self.guard.skipped.numpy()) if self.compiled else 0  # else Keras says it
         if self.compiled:
             steps = options.get("steps_per_epoch")
-            if (
-                steps is None and passes is not None
-            ):  # of one gone on with, what is left out follows
+            if steps is None and passes is not None:  # what is left out comes behind its end
                 steps = int(options["x"].cardinality())
             self._begin_steps("train", options.get("callbacks"), steps)
         with receiving.in_words(), self._fitting((given, validation), passes, options):
