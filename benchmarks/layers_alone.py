@@ -19,6 +19,7 @@ import contenders
 import keras
 import tensorflow as tf
 import typer
+from turns import Clock
 
 #: Runs of a layer in one call.
 LOOP = 20
@@ -78,17 +79,10 @@ def measured(layer: Any, batch: int, first: bool, repeats: int) -> tuple[float, 
 def step_of_fit(vae: Any, workload: str, batch: int, repeats: int) -> float:
     """Returns the median milliseconds of a step, from epochs of one `fit`."""
 
-    class Clock(keras.callbacks.Callback):
-        def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-            self.begun = time.perf_counter()
-
-        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-            taken.append(time.perf_counter() - self.begun)
-
-    taken: list[float] = []
+    clock = Clock()
     x = contenders.images(workload)
-    vae.fit(x, batch_size=batch, epochs=repeats + 2, verbose=0, callbacks=[Clock()])
-    return 1e3 * statistics.median(taken[2:]) * batch / len(x)
+    vae.fit(x, batch_size=batch, epochs=repeats + 2, verbose=0, callbacks=[clock])
+    return 1e3 * statistics.median(clock.took[2:]) * batch / len(x)
 
 
 def products(repeats: int) -> float:

@@ -162,7 +162,9 @@ def main(
             rows += report(each, size, measure(each, size, names, rounds))
     if output is not None:
         kept = json.loads(output.read_text()) if output.exists() else []
-        command = "python benchmarks/throughput.py " + shlex.join(sys.argv[1:])
+        place = ("--output", str(output), f"--output={output}")
+        words = [word for word in sys.argv[1:] if word not in place]
+        command = "python benchmarks/throughput.py " + shlex.join(words)
         kept.append({"command": command, "machine": machine(), "rows": rows})
         output.write_text(json.dumps(kept, indent=1) + "\n")
 
