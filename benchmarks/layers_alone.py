@@ -78,7 +78,6 @@ def measured(layer: Any, batch: int, first: bool, repeats: int) -> tuple[float, 
 
 def step_of_fit(vae: Any, workload: str, batch: int, repeats: int) -> float:
     """Returns the median milliseconds of a step, from epochs of one `fit`."""
-
     clock = Clock()
     x = contenders.images(workload)
     vae.fit(x, batch_size=batch, epochs=repeats + 2, verbose=0, callbacks=[clock])

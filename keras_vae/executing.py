@@ -65,9 +65,15 @@ class Execution:
         self._together, self._every, self._pass = together, every, steps
         self.restart()
 
-    def restart(self, asked: int = 0) -> None:
-        """Tells that a pass over the data begins, or where it begins if not with its first step."""
+    def restart(self, asked: int = 0, steps: int | None = None) -> None:
+        """Tells that a pass over the data begins, or where it begins if not with its first step.
+
+        Args:
+            asked: How many of its steps were taken before.
+            steps: How many it has, where those of before come behind it.
+        """
         self.ahead, self._asked = 0, asked
+        self._pass = self._pass if steps is None else steps
 
     def __call__(self, iterator: Any) -> Logs:
         """Returns the logs of a step."""

@@ -78,7 +78,7 @@ class Resuming(Receiving):
                 f"{each}; expected a number that divides it, such as that of before."
             )
         self.__dict__["_left_out"] = -(-steps // each)
-        self.__dict__["_executions"]["train"].restart(steps)
+        self.__dict__["_executions"]["train"].restart(steps, of)
         self.__dict__["_left_out_logs"] = self._results()
         self.__dict__["_left_out_read"] = bool(of % each)
         return 0 if of % each else steps

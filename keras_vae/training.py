@@ -190,10 +190,7 @@ class Training(Resuming):
         passes = getattr(options["x"], "passes", None)
         before = int(self.guard.skipped.numpy()) if self.compiled else 0  # else Keras says it
         if self.compiled:
-            steps = options.get("steps_per_epoch")
-            if steps is None and passes is not None:  # what is left out comes behind its end
-                steps = int(options["x"].cardinality())
-            self._begin_steps("train", options.get("callbacks"), steps)
+            self._begin_steps("train", options.get("callbacks"), options.get("steps_per_epoch"))
         with receiving.in_words(), self._fitting((given, validation), passes, options):
             history = super().fit(**options)
         self._tell_of_skipped(int(self.guard.skipped.numpy()) - before, options)
