@@ -10,7 +10,7 @@ import numpy as np
 
 from keras_vae import _arrays, _files
 from keras_vae.data import tables
-from keras_vae.data.base import plain, readable
+from keras_vae.data.base import readable
 from keras_vae.imputation import Imputation
 from keras_vae.model import VAE
 
@@ -219,7 +219,7 @@ _KINDS: dict[str, Callable[[Path, tuple[int, ...]], Any]] = {
 def _floats(path: Path, values: np.ndarray) -> np.ndarray:
     if values.dtype.kind not in "fiub":
         raise TypeError(f"{path} holds {values.dtype}; expected numbers.")
-    return plain(values).astype(np.float32, copy=False)
+    return _arrays.plain(values).astype(np.float32, copy=False)
 
 
 def _filled(held: np.ndarray, filled: np.ndarray) -> np.ndarray:

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_vae import _checks, _registry
+from keras_vae import _arrays, _checks, _registry
 from keras_vae.data import digits, files, images, shapes, streams, tables, tfds
-from keras_vae.data.base import Examples, Indexed, NonFinite, Source, Split, Streamed, plain
+from keras_vae.data.base import Examples, Indexed, Source, Split, Streamed
 from keras_vae.data.pipeline import batches
 
 __all__ = [
@@ -382,9 +382,9 @@ def _range(name: str, split: Split, missing: bool, free: bool) -> tuple[float, f
     if split.extremes is not None:
         return *split.extremes, False
     low, high, binary, count = math.inf, -math.inf, True, 0
-    found = NonFinite(f"The {name} set", missing)
+    found = _arrays.NonFinite(f"The {name} set", missing)
     levels = free and split.dtype == np.uint8 and isinstance(split, Indexed)
-    for rows in map(plain, split.chunks()):
+    for rows in map(_arrays.plain, split.chunks()):
         found.look(rows)
         count += len(rows)
         held = rows[~np.isnan(rows)] if missing and rows.dtype.kind == "f" else rows

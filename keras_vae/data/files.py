@@ -129,7 +129,7 @@ def _one_slip(word: str, known: str) -> bool:
 def _examples(name: str, values: Any, missing: bool) -> Examples:
     if isinstance(values, np.memmap) and values.dtype.kind in "fiub" and values.ndim >= 2:
         return FileExamples(values)
-    return ArrayExamples(base.array_of_numbers(name, values, missing))
+    return ArrayExamples(_arrays.array_of_numbers(name, values, missing))
 
 
 def _labels(name: str, labels: Any, count: int) -> np.ndarray | None:

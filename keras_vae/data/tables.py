@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from keras_vae import _arrays
 from keras_vae.data import base
 from keras_vae.data.base import ArrayExamples, Indexed, Source, Split, Streamed
 
@@ -40,7 +41,7 @@ def read(path: Path, missing: bool = False) -> Source:
                 held.append(_numbers(table))
     split: Split
     if held:
-        values = base.array_of_numbers(str(path), np.concatenate(held), missing)
+        values = _arrays.array_of_numbers(str(path), np.concatenate(held), missing)
         split = Indexed(ArrayExamples(values))
     else:
         split = _streamed(path, count, len(columns))
