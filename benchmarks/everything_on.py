@@ -1,10 +1,12 @@
 """What a training costs with validation, TensorBoard and the guards on, beside one without.
 
     python benchmarks/everything_on.py [--epochs 20] [--rounds 3] [--batch 100] [--workload dense]
+        [--larger 1000]
 
 Fits one model again and again, by turns: alone; with validation on a sixth as many examples; with
-validation, `TensorBoard`, `Divergence` and `Checkpoint`, all at their defaults. Prints seconds of
-an epoch (the whole `fit` divided by its epochs) and the ratio of the last to the first two.
+validation, `TensorBoard`, `Divergence` and `Checkpoint`, all at their defaults; and the same with
+larger batches for the validation. Prints seconds of an epoch (the whole `fit` divided by its
+epochs) and the ratios of the last two to the first two.
 """
 
 import os
