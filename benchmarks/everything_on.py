@@ -1,14 +1,15 @@
 """What a training costs with validation, TensorBoard and the guards on, beside one without.
 
     python benchmarks/everything_on.py [--epochs 20] [--rounds 3] [--batch 100] [--workload dense]
-        [--larger 1000]
+        [--examples 60000] [--larger 1000]
 
 Fits one model again and again, by turns: alone; with validation on a sixth as many examples; with
 validation, `TensorBoard`, `Divergence` and `Checkpoint`, all at their defaults; and the same with
 larger batches for the validation. Prints seconds of an epoch (the whole `fit` divided by its
-epochs) and the ratios of the last two to the first two.
+epochs) and the ratios of each to those above it.
 """
 
+import itertools
 import os
 import statistics
 import tempfile
@@ -73,11 +74,9 @@ def main(
             taken[name].append(seconds(epochs, *case))
     for name, each in taken.items():
         print(f"{name}: {statistics.median(each):.3f} s ({min(each):.3f} to {max(each):.3f})")
-    alone, validated, *all_on = list(cases)
-    for name in all_on:
-        for less in (alone, validated):
-            ratios = [more / one for more, one in zip(taken[name], taken[less])]
-            print(f"{name}, to {less}: {statistics.median(ratios):.3f}")
+    for less, name in itertools.combinations(cases, 2):
+        ratios = [more / one for more, one in zip(taken[name], taken[less])]
+        print(f"{name}, to {less}: {statistics.median(ratios):.3f}")
 
 
 if __name__ == "__main__":

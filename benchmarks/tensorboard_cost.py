@@ -3,7 +3,7 @@
     python benchmarks/tensorboard_cost.py [--epochs 10] [--pairs 3] [--network dense]
 
 Trains one model again and again, by turns without and with the callback at its default interval,
-which for ten epochs is pictures in every epoch, the dearest case. MNIST must be prepared in
+which for ten epochs is pictures in every second one. MNIST must be prepared in
 TFDS_DATA_DIR. A new model is traced and warmed up first, with the callback too.
 """
 

@@ -6,8 +6,8 @@
 Each contender runs in a process of its own (`contenders.py`) and trains one epoch when it is its
 turn, so that what else the machine does falls on all of them. Prints medians and ranges of examples
 per second, the share of the limit that matrix products set, ratios to the fastest peer in the same
-round, the time to the first epoch's end less the epoch, and the peak of memory. With `--output`,
-adds the lines to a JSON file, with machine, versions and command.
+round, the seconds from the start to the end of the first epoch, and the peak of memory. With
+`--output`, adds the lines to a JSON file, with machine, versions and command.
 """
 
 import importlib.metadata
