@@ -18,6 +18,8 @@ from keras_vae import _checks
 Process: TypeAlias = subprocess.Popen[bytes]
 #: Seconds between two looks at the workers, and how long they may take to end when asked to.
 LOOK, GRACE = 0.1, 10.0
+#: Seconds that the chief has to come upon the same mistake as another worker, and to say it itself.
+SAME = 3.0
 #: How much of what a worker said is shown when it fails.
 SHOWN = 4000
 #: How many one machine may have.
@@ -91,12 +93,18 @@ def free_ports(count: int) -> list[int]:
 
 
 def _wait(processes: Sequence[Process]) -> int | None:
-    """Returns the first worker that failed, or None when all have ended well."""
+    """Returns the first worker that failed, or None when all have ended well.
+
+    A mistake that all make is the chief's, whose words are seen already.
+    """
+    chief = processes[0]
     while True:
         statuses = [process.poll() for process in processes]
         for index, status in enumerate(statuses):
             if status:
-                return index
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    chief.wait(SAME)
+                return 0 if chief.returncode == status else index
         if None not in statuses:
             return None
         time.sleep(LOOK)

@@ -61,15 +61,21 @@ def run(strategy: tf.distribute.Strategy, case: str, optimizer: str = "sgd") -> 
         vae.compile(keras.optimizers.SGD(0.01) if optimizer == "sgd" else adam)
     vae.sampling.noise = fed
     x = events(member, count)
-    history = vae.fit(batches(x), validation_data=batches(x[::-1][:33]), epochs=EPOCHS, verbose=0)
+    last, first = rows(x, slice(None, -34, -1)), rows(x, slice(11))
+    history = vae.fit(batches(x), validation_data=batches(last), epochs=EPOCHS, verbose=0)
     scores = vae.evaluate(batches(x), return_dict=True, verbose=0)
     found = {f"log {name}": np.array(values) for name, values in history.history.items()}
     found |= {f"score {name}": np.array(value) for name, value in scores.items()}
     weights = {f"weight {v.path}": kv.distribute.primary(v).numpy() for v in vae.weights}
-    return {**found, **weights, "predicted": vae.predict(batches(x[:11]), verbose=0)}
+    return {**found, **weights, "predicted": vae.predict(batches(first), verbose=0)}
 
 
-def batches(x: np.ndarray) -> tf.data.Dataset:
+def rows(x: Any, which: slice) -> Any:
+    """Returns some examples, with what comes beside them."""
+    return tf.nest.map_structure(lambda values: values[which], x)
+
+
+def batches(x: Any) -> tf.data.Dataset:
     """Returns the examples in batches that every worker takes its part of."""
     options = tf.data.Options()
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
