@@ -18,8 +18,8 @@ from keras_vae import _checks
 Process: TypeAlias = subprocess.Popen[bytes]
 #: Seconds between two looks at the workers, and how long they may take to end when asked to.
 LOOK, GRACE = 0.1, 10.0
-#: Seconds that the chief has to come upon the same mistake as another worker, and to say it itself.
-SAME = 3.0
+#: The status of a user's mistake, which all workers make, and the seconds the chief has to say it.
+MISTAKE, SAY = 2, 3.0
 #: How much of what a worker said is shown when it fails.
 SHOWN = 4000
 #: How many one machine may have.
@@ -93,21 +93,22 @@ def free_ports(count: int) -> list[int]:
 
 
 def _wait(processes: Sequence[Process]) -> int | None:
-    """Returns the first worker that failed, or None when all have ended well.
-
-    A mistake that all make is the chief's, whose words are seen already.
-    """
-    chief = processes[0]
+    """Returns the worker that tells how it went wrong, or None when all have ended well."""
     while True:
         statuses = [process.poll() for process in processes]
         for index, status in enumerate(statuses):
             if status:
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    chief.wait(SAME)
-                return 0 if chief.returncode == status else index
+                return _teller(processes[0], index, status)
         if None not in statuses:
             return None
         time.sleep(LOOK)
+
+
+def _teller(chief: Process, failed: int, status: int) -> int:
+    """Returns the worker that failed first, or 0 where the chief has come upon the same mistake."""
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        chief.wait(SAY if status == MISTAKE else 0.0)
+    return 0 if chief.returncode == status == MISTAKE else failed
 
 
 @contextlib.contextmanager

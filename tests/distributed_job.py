@@ -20,6 +20,7 @@ import tensorflow as tf
 from strategies import TABLE, compose, events
 
 import keras_vae as kv
+from keras_vae import _sides
 
 BATCH, EPOCHS = 32, 2
 #: Adam's epsilon: with the usual one, gradients of rounding's size move weights by whole steps.
@@ -61,18 +62,13 @@ def run(strategy: tf.distribute.Strategy, case: str, optimizer: str = "sgd") -> 
         vae.compile(keras.optimizers.SGD(0.01) if optimizer == "sgd" else adam)
     vae.sampling.noise = fed
     x = events(member, count)
-    last, first = rows(x, slice(None, -34, -1)), rows(x, slice(11))
+    last, first = _sides.rows(x, slice(None, -34, -1)), _sides.rows(x, slice(11))
     history = vae.fit(batches(x), validation_data=batches(last), epochs=EPOCHS, verbose=0)
     scores = vae.evaluate(batches(x), return_dict=True, verbose=0)
     found = {f"log {name}": np.array(values) for name, values in history.history.items()}
     found |= {f"score {name}": np.array(value) for name, value in scores.items()}
     weights = {f"weight {v.path}": kv.distribute.primary(v).numpy() for v in vae.weights}
     return {**found, **weights, "predicted": vae.predict(batches(first), verbose=0)}
-
-
-def rows(x: Any, which: slice) -> Any:
-    """Returns some examples, with what comes beside them."""
-    return tf.nest.map_structure(lambda values: values[which], x)
 
 
 def batches(x: Any) -> tf.data.Dataset:
